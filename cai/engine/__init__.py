@@ -1,0 +1,47 @@
+"""Engines: what can be asked. One protocol, three kinds, named in a recipe's `engines:` map.
+
+    server     a model behind HTTP: vLLM first, any OpenAI-compatible server as far as it can
+    local      transformers in this process, on CPU or GPU
+    scripted   answers from a function, for tests and dry runs
+
+What an engine does not know: rows, stages, the store. It is handed requests, answers them or
+raises an EngineError, and retries what is worth retrying.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from cai.engine.identity import Identity
+from cai.request import Completion, GenerateRequest, ScoreRequest, Scores
+
+
+class Engine(Protocol):
+    """What the rest of the program knows of a model.
+
+    `identity` is known once `open` has returned. `context_tokens` is the longest prompt plus
+    answer, or None where the engine does not say. `concurrency` is how many requests it wants
+    in flight. `flush` is called when every admitted row waits for an answer: an engine that
+    gathers batches must send what it has.
+    """
+
+    name: str
+    identity: Identity
+    context_tokens: int | None
+    concurrency: int
+
+    async def open(self) -> None:
+        """Connect or load. Raises: EngineError, MissingExtraError."""
+
+    async def close(self) -> None:
+        """Let go of connections and memory; safe to call twice."""
+
+    async def generate(self, request: GenerateRequest, priority: int = 0) -> Completion:
+        """Answer one request; lower `priority` (older rows) goes first. Raises: EngineError."""
+
+    async def score(self, requests: Sequence[ScoreRequest], priority: int = 0) -> list[Scores]:
+        """Answer requests that share a prefix, in their order. Raises: EngineError."""
+
+    def flush(self) -> None:
+        """Send what waits for a batch to fill."""

@@ -1,0 +1,95 @@
+"""Text that knows where it came from, and the one place where foreign text is escaped.
+
+A request is put together from parts: literal text of a template (file and line), a form of a
+principle (file and line), text of a row (row and field), or an earlier answer of a model. `cai
+show` prints them, accounting counts them, and escaping happens here and nowhere else.
+
+Escaping: text of a row or a model that stands inside a message beside other text is quoted
+there, and must not be able to imitate the marks around it: a speaker label at the start of a
+line (`Human:`, `Assistant:`, and every label that the template itself uses) and every
+`<tag>` that the template itself uses. Such a mark gets a backslash in front; nothing else changes.
+A message that consists of one value alone is not quoted, hence not escaped: there it is the
+engine that keeps special tokens inside it from being read as such.
+
+What this module does not know: templates, engines, tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+PartKind = Literal["template", "principle", "row", "model"]
+MessageRole = Literal["system", "user", "assistant", "text"]
+
+FOREIGN: frozenset[str] = frozenset({"row", "model"})
+"""Kinds of part whose text nobody on this project wrote."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a request's text, and its origin as `file:line` or `row field`."""
+
+    text: str
+    kind: PartKind
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message before any chat template; role `text` means plain text for a base model."""
+
+    role: MessageRole
+    parts: tuple[Part, ...]
+
+    @property
+    def text(self) -> str:
+        """The message's text, all parts joined."""
+        return "".join(part.text for part in self.parts)
+
+
+class Value:
+    """A text that a template may place, whole and unchanged, with its origin.
+
+    Raises TypeError where a template tries to look into it: a template arranges texts, it
+    does not alter or compare them. Whether it is empty can be asked (`{% if critique %}`).
+    """
+
+    __slots__ = ("kind", "origin", "text", "_escaped")
+
+    def __init__(self, text: str, kind: PartKind, origin: str) -> None:
+        self.text = text
+        self.kind: PartKind = kind
+        self.origin = origin
+        self._escaped: tuple[Marks, str] | None = None
+
+    def escaped(self, marks: Marks) -> str:
+        """The text as it stands when quoted between these marks."""
+        if self.kind not in FOREIGN:
+            return self.text
+        if self._escaped is None or self._escaped[0] is not marks:
+            self._escaped = (marks, marks.escape(self.text))
+        return self._escaped[1]
+
+
+_TAG = re.compile(r"</?([A-Za-z][\w-]*)>")
+_LABEL = re.compile(r"(?m)^[ \t]*([A-Z]\w*(?: \w+)?)[ \t]*:")
+_SPEAKERS = ("Human", "Assistant", "H", "A", "User", "AI", "System")
+
+
+class Marks:
+    """The marks that a template sets around quoted text, found in its literal text."""
+
+    def __init__(self, literal_text: str) -> None:
+        tags = sorted(set(_TAG.findall(literal_text)))
+        labels = sorted({*_SPEAKERS, *_LABEL.findall(literal_text)}, key=lambda label: (-len(label), label))
+        label = "|".join(re.escape(name) for name in labels)
+        alternatives = [rf"(?m:^)(?=[ \t]*(?:{label})[ \t]*:)"]
+        if tags:
+            alternatives.append("(?=</?(?:" + "|".join(map(re.escape, tags)) + r")[ \t\n]*>)")
+        self._mark = re.compile("|".join(alternatives))
+
+    def escape(self, text: str) -> str:
+        """The text with a backslash before each mark."""
+        return self._mark.sub(r"\\", text)

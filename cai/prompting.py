@@ -1,0 +1,146 @@
+"""The four prompts: critique, revision, judgement, response, each a template with its input.
+
+A folder of templates holds `critique.j2`, `revision.j2`, `judgement.j2` and `response.j2`
+(chat form), and the same in `base/` (completion form). A run uses one set for each form.
+
+What this module does not know: engines, when each prompt is used, what is done with the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from cai.conversation import Turn
+from cai.digest import digest
+from cai.errors import TemplateError
+from cai.parts import Value
+from cai.principle import FORMS, Constitution, Principle
+from cai.template import TEMPLATE_MAX_BYTES, Rendered, Template
+
+Form = Literal["chat", "completion"]
+Stage = Literal["critique", "revision", "judgement", "response"]
+
+OPTIONS = ("A", "B")
+"""The names of the two responses in a judgement, in the order shown."""
+
+VARIABLES: dict[Stage, dict[str, bool]] = {
+    "critique": {"turns": True, "response": True, "principle": True},
+    "revision": {"turns": True, "response": True, "principle": True, "critique": True},
+    "judgement": {"turns": True, "response_a": True, "response_b": True, "principle": True},
+    "response": {"turns": True},
+}
+"""What each template is given; True where it must use it."""
+
+STOPS: dict[Form, tuple[str, ...]] = {
+    "chat": (),
+    "completion": ("\n\nHuman:", "\n\nAssistant:", "\n\nCritique request:", "\n\nRevision request:", "\n\n---"),
+}
+"""Where an answer ends: a chat model says so itself, a base model goes on with the next label."""
+
+_SPEAKER = {"user": "User", "assistant": "Assistant", "system": "System"}
+
+
+def turn_values(turns: Sequence[Turn], row: str) -> list[dict[str, Any]]:
+    """The turns as a template sees them: role, speaker, text. `row` names the row in origins."""
+    return [
+        {"role": turn.role, "speaker": _SPEAKER[turn.role], "text": Value(turn.text, "row", f"{row} prompt[{index}]")}
+        for index, turn in enumerate(turns)
+    ]
+
+
+class Prompts:
+    """The templates of one form, ready to be rendered.
+
+    Raises: TemplateError when one is missing or wrong; each is run once on sample input.
+    """
+
+    def __init__(self, sources: Mapping[Stage, tuple[str, str]], form: Form, folder: Path | None) -> None:
+        self.form: Form = form
+        self.templates = {
+            stage: Template(name, source, folder, VARIABLES[stage]) for stage, (name, source) in sources.items()
+        }
+        for stage, template in self.templates.items():
+            rehearse(template, stage)
+
+    @property
+    def digest(self) -> str:
+        """The digest of all templates, what they include among it."""
+        return digest("cai.prompts.v1", {stage: t.digest for stage, t in self.templates.items()})
+
+    def critique(self, turns: list[dict[str, Any]], response: Value, principle: Mapping[str, Value]) -> Rendered:
+        """Ask what is wrong with a response."""
+        return self.templates["critique"].render({"turns": turns, "response": response, "principle": principle})
+
+    def revision(
+        self, turns: list[dict[str, Any]], response: Value, principle: Mapping[str, Value], critique: Value
+    ) -> Rendered:
+        """Ask for the rewrite; `critique` is empty where none was asked for."""
+        return self.templates["revision"].render(
+            {"turns": turns, "response": response, "principle": principle, "critique": critique}
+        )
+
+    def judgement(
+        self, turns: list[dict[str, Any]], a: Value, b: Value, principle: Mapping[str, Value]
+    ) -> Rendered:
+        """Ask which of two responses is better; the answer begins right before the option's name."""
+        return self.templates["judgement"].render(
+            {"turns": turns, "response_a": a, "response_b": b, "principle": principle}
+        )
+
+    def response(self, turns: list[dict[str, Any]]) -> Rendered:
+        """Ask for a response of the model's own."""
+        return self.templates["response"].render({"turns": turns})
+
+
+def principle_values(constitution: Constitution, principle: Principle) -> dict[str, Value]:
+    """A principle as a template sees it: one text for each form."""
+    return {form: constitution.value(principle, form) for form in FORMS}
+
+
+def load_prompts(folder: Path, form: Form) -> Prompts:
+    """Read the templates of one form from a folder.
+
+    Raises: TemplateError, naming the file, when one is missing, too large or wrong.
+    """
+    place = folder / "base" if form == "completion" else folder
+    sources: dict[Stage, tuple[str, str]] = {}
+    for stage in VARIABLES:
+        path = place / f"{stage}.j2"
+        name = path.relative_to(folder.parent).as_posix() if folder.parent != folder else path.name
+        sources[stage] = (name, _read(path))
+    return Prompts(sources, form, place)
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.stat().st_size > TEMPLATE_MAX_BYTES:
+            raise TemplateError(f"{path} is larger than {TEMPLATE_MAX_BYTES:,} bytes.", "Is it the right file?")
+        return path.read_text("utf-8")
+    except FileNotFoundError as error:
+        raise TemplateError(f"There is no template {path}.", "`cai init` writes the whole set.") from error
+    except UnicodeDecodeError as error:
+        raise TemplateError(f"{path} is not UTF-8 (byte {error.start}).", "Save it as UTF-8.") from error
+    except OSError as error:
+        raise TemplateError(f"{path} cannot be read: {error.strerror}.", "Check that you may read it.") from error
+
+
+def rehearse(template: Template, stage: Stage) -> Rendered:
+    """Run a template once on sample input, so that its mistakes show before a run does.
+
+    Raises: TemplateError as `Template.render`; and where a judgement does not say how its
+    answer begins, or a text that it must place is missing from the result.
+    """
+    sample = {form: Value(f"sample {form}", "principle", "sample") for form in FORMS}
+    turns = turn_values([Turn("user", " sample question")], "sample")
+    texts = {name: Value(f"sample {name}", "model", "sample") for name in VARIABLES[stage]}
+    rendered = template.render({**texts, "turns": turns, "principle": sample})
+    if stage == "judgement" and not rendered.answer_text.strip():
+        raise TemplateError(
+            f"{template.name}:1: it does not say how the answer begins.",
+            "End it with {% answer %}...{% endanswer %}, right before the letter of the option.",
+        )
+    if rendered.messages and rendered.messages[-1].role == "assistant":
+        raise TemplateError(f"{template.name}:1: its last message is the assistant's.", "Use {% answer %} for that.")
+    return rendered

@@ -1,0 +1,380 @@
+"""Templates: how a principle and a conversation are put to a model.
+
+A template is a jinja2 file in one of two forms.
+
+Chat form, for instruction models: a sequence of messages, then how the answer begins.
+
+    {% message "system" %}...{% endmessage %}
+    {% message "user" %}...{{ turn.text }}...{% endmessage %}
+    {% answer %}The better response is{% endanswer %}
+
+Completion form, for base models: plain text without messages.
+
+White space at both ends of a message's literal text is dropped; text of a row never changes.
+A template *arranges* texts. Filters are switched off and a text cannot be compared or cut, so
+whatever a template places arrives whole (`cai.parts`), and so the template has to be run only
+once for each *shape* of its input (which roles, how many turns, which texts are empty): the
+result is a skeleton into which texts are set. That is what makes rendering cheap.
+
+What this module does not know: which stage asks (cai/prompting.py), tokens, chat templates.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import jinja2
+import jinja2.ext
+import jinja2.meta
+import jinja2.nodes
+import jinja2.parser
+import jinja2.sandbox
+from jinja2.lexer import Token, TokenStream
+
+from cai.digest import digest
+from cai.errors import TemplateError
+from cai.parts import FOREIGN, Marks, Message, MessageRole, Part, Value
+
+TEMPLATE_MAX_BYTES = 200_000
+_ROLES: tuple[MessageRole, ...] = ("system", "user", "assistant")
+_VALUE, _LINE, _OPEN, _CLOSE, _END = "\ue000", "\ue001", "\ue002", "\ue003", "\ue004"
+_MARKS = re.compile(f"([{_VALUE}{_LINE}{_OPEN}{_CLOSE}])([^{_END}]*){_END}")
+_RESERVED = re.compile("[\ue000-\ue004]")
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What a template makes of its input: messages, and how the answer begins (maybe nothing)."""
+
+    messages: tuple[Message, ...]
+    answer: tuple[Part, ...]
+
+    @property
+    def answer_text(self) -> str:
+        """How the answer begins, as text."""
+        return "".join(part.text for part in self.answer)
+
+    def parts(self) -> Iterator[Part]:
+        """All parts in order."""
+        for message in self.messages:
+            yield from message.parts
+        yield from self.answer
+
+
+class _Placeholder:
+    """Stands for a text while the template runs: it can be placed, and asked whether it is empty."""
+
+    __slots__ = ("_index", "_filled")
+
+    def __init__(self, index: int, filled: bool) -> None:
+        self._index = index
+        self._filled = filled
+
+    def __str__(self) -> str:
+        return f"{_VALUE}{self._index}{_END}"
+
+    def __bool__(self) -> bool:
+        return self._filled
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError("a template cannot compare texts, only place them")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class _MessageTags(jinja2.ext.Extension):
+    """`{% message ROLE %}`, `{% answer %}`, and the line number of each literal text."""
+
+    tags = {"message", "answer"}  # noqa: RUF012 (jinja2 reads the attribute)
+
+    def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
+        name = stream.name or "template"
+        if "/" not in name:  # an included file stands beside the one that includes it
+            name = getattr(self.environment, "prefix", "") + name
+        for token in stream:
+            if token.type == "data":
+                if _RESERVED.search(token.value):
+                    raise jinja2.TemplateSyntaxError(
+                        "the characters U+E000 to U+E004 are reserved", token.lineno, stream.name
+                    )
+                yield Token(token.lineno, "data", f"{_LINE}{name}:{token.lineno}{_END}{token.value}")
+            else:
+                yield token
+
+    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
+        tag = next(parser.stream)
+        role: jinja2.nodes.Expr = jinja2.nodes.Const("answer", lineno=tag.lineno)
+        if tag.value == "message":
+            role = parser.parse_expression()
+        body = parser.parse_statements((f"name:end{tag.value}",), drop_needle=True)
+        opening = jinja2.nodes.Output(
+            [jinja2.nodes.Const(_OPEN), role, jinja2.nodes.Const(_END)], lineno=tag.lineno
+        )
+        closing = jinja2.nodes.Output([jinja2.nodes.Const(_CLOSE + _END)], lineno=tag.lineno)
+        return [opening, *body, closing]
+
+
+class _Sandbox(jinja2.sandbox.SandboxedEnvironment):
+    """jinja2's sandbox without filters, tests limited to `defined` and the like, small ranges only."""
+
+    def __init__(self, loader: jinja2.BaseLoader) -> None:
+        super().__init__(
+            loader=loader,
+            extensions=[_MessageTags],
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            autoescape=False,
+            keep_trailing_newline=True,
+            cache_size=0,
+        )
+        self.filters = {}
+        self.tests = {name: self.tests[name] for name in ("defined", "undefined", "none", "even", "odd")}
+        self.globals = {"range": jinja2.sandbox.safe_range}
+        self.prefix = ""
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        raise jinja2.sandbox.SecurityError(f"arithmetic ({operator}) is switched off in templates")
+
+    intercepted_binops = frozenset(("+", "-", "*", "/", "//", "**", "%"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Literal:
+    text: str
+    origin: str
+
+
+_Tree = tuple[str, str, jinja2.nodes.Template]
+_Piece = _Literal | int
+_Skeleton = tuple[tuple[Literal["system", "user", "assistant", "text", "answer"], tuple[_Piece, ...]], ...]
+
+
+class Template:
+    """A compiled template.
+
+    `name` is what `cai show` prints before the line number; `source` is the text; `folder` is
+    where `{% include %}` looks. `variables` names what it may use (True where it must).
+    Raises: TemplateError, listing what is wrong with file and line.
+    """
+
+    def __init__(self, name: str, source: str, folder: Path | None, variables: Mapping[str, bool]) -> None:
+        self.name = name
+        self.source = source
+        self._environment = _Sandbox(jinja2.FunctionLoader(_includes(name, source, folder)))
+        self._environment.prefix = name[: name.rfind("/") + 1]
+        try:
+            trees = self._trees(name)
+            self._template = self._environment.get_template(name)
+        except jinja2.TemplateSyntaxError as error:
+            raise TemplateError(
+                f"{error.filename or error.name or name}:{error.lineno}: {error.message}.",
+                "Mend that line; the forms are described in prompts/README.md.",
+            ) from error
+        except jinja2.TemplateNotFound as error:
+            raise TemplateError(
+                f"{name} includes {error.name}, which is not beside it.", "Add the file or mend the name."
+            ) from error
+        self._check_variables(trees, variables)
+        self._skeletons: dict[Any, _Skeleton] = {}
+        self._marks = Marks("\n".join(_literal_text(tree) for _, _, tree in trees))
+        self.sources = {file: text for file, text, _ in trees}
+
+    @property
+    def digest(self) -> str:
+        """The digest of the template's text and of all that it includes."""
+        return digest("cai.template.v1", [[file, text] for file, text in self.sources.items()])
+
+    def _trees(self, name: str) -> list[_Tree]:
+        """The syntax trees of the template and of what it includes, each once, in order of use."""
+        found: dict[str, _Tree] = {}
+        todo = [name]
+        while todo:
+            wanted = todo.pop(0)
+            if wanted in found:
+                continue
+            assert self._environment.loader is not None
+            text, _, _ = self._environment.loader.get_source(self._environment, wanted)
+            tree = self._environment.parse(text, wanted, wanted)
+            found[wanted] = (wanted, text, tree)
+            todo += [
+                node.template.value
+                for node in tree.find_all((jinja2.nodes.Include, jinja2.nodes.Extends, jinja2.nodes.Import))
+                if isinstance(node.template, jinja2.nodes.Const)  # type: ignore[attr-defined]
+            ]
+        return list(found.values())
+
+    def _check_variables(self, trees: Sequence[_Tree], variables: Mapping[str, bool]) -> None:
+        used: set[str] = set()
+        lines: dict[str, str] = {}
+        for file, _, tree in trees:
+            used |= jinja2.meta.find_undeclared_variables(tree) - {"range"}
+            for node in tree.find_all(jinja2.nodes.Name):
+                lines.setdefault(node.name, f"{file}:{node.lineno}")
+        unknown = sorted(used - set(variables))
+        missing = sorted(name for name, needed in variables.items() if needed and name not in used)
+        if not unknown and not missing:
+            return
+        faults = [f"{lines.get(name, self.name)}: it uses {name}, which it is not given" for name in unknown]
+        faults += [f"{self.name}:1: it never uses {name}, which this template needs" for name in missing]
+        raise TemplateError("; ".join(faults) + ".", f"It is given: {', '.join(sorted(variables))}.")
+
+    def render(self, values: Mapping[str, Any]) -> Rendered:
+        """Set texts into the template.
+
+        `values`: names to Value, plain text, numbers, or lists and objects of these.
+        Raises: TemplateError where the template cannot be run on input of this shape.
+        """
+        texts: list[Value] = []
+        shape = _shape(values, texts)
+        skeleton = self._skeletons.get(shape)
+        if skeleton is None:
+            skeleton = self._skeletons[shape] = self._run(values)
+        messages, answer = [], ()
+        for role, pieces in skeleton:
+            quoted = len(pieces) > 1
+            parts = tuple(self._set(piece, texts, quoted) for piece in pieces)
+            if role == "answer":
+                answer = parts
+            else:
+                messages.append(Message(role, parts))
+        return Rendered(tuple(messages), answer)
+
+    def _set(self, piece: _Piece, texts: list[Value], quoted: bool) -> Part:
+        if isinstance(piece, _Literal):
+            return Part(piece.text, "template", piece.origin)
+        value = texts[piece]
+        return Part(value.escaped(self._marks) if quoted else value.text, value.kind, value.origin)
+
+    def _run(self, values: Mapping[str, Any]) -> _Skeleton:
+        counter = iter(range(1_000_000))
+        try:
+            text = self._template.render(_placeholders(values, counter))
+        except jinja2.TemplateError as error:
+            raise self._failed(error) from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise self._failed(error) from error
+        return self._read(text)
+
+    def _failed(self, error: Exception) -> TemplateError:
+        line = 1
+        traceback = error.__traceback__
+        while traceback is not None:
+            if traceback.tb_frame.f_code.co_filename in (self.name, "<template>"):
+                line = traceback.tb_lineno
+            traceback = traceback.tb_next
+        return TemplateError(f"{self.name}:{line}: {error}.", "Mend that line; what a template is given stands in prompts/README.md.")
+
+    def _read(self, text: str) -> _Skeleton:
+        sections: list[tuple[str, list[_Piece]]] = []
+        outside: list[_Piece] = []
+        current = outside
+        origin = f"{self.name}:1"
+        end = 0
+        for mark in _MARKS.finditer(text):
+            _add_literal(current, text[end : mark.start()], origin)
+            end = mark.end()
+            kind, content = mark.groups()
+            if kind == _LINE:
+                origin = content
+            elif kind == _VALUE:
+                current.append(int(content))
+            elif kind == _OPEN:
+                if content not in (*_ROLES, "answer"):
+                    raise TemplateError(
+                        f"{self.name}: a message has the role {content!r}.", f"Roles are {', '.join(_ROLES)}."
+                    )
+                current = []
+                sections.append((content, current))
+            else:
+                current = outside
+        _add_literal(current, text[end:], origin)
+        return self._finish(sections, outside)
+
+    def _finish(self, sections: list[tuple[str, list[_Piece]]], outside: list[_Piece]) -> _Skeleton:
+        if not any(role != "answer" for role, _ in sections):
+            answer = [("answer", tuple(pieces)) for _, pieces in sections]
+            return (("text", tuple(_strip(outside, "\n"))), *answer)  # type: ignore[return-value]
+        if any(isinstance(piece, int) or piece.text.strip() for piece in outside):
+            raise TemplateError(
+                f"{self.name}: there is text outside of its messages.",
+                "Put all text between {% message %} and {% endmessage %}, or use no messages at all.",
+            )
+        roles = [role for role, _ in sections]
+        if "answer" in roles[:-1]:
+            raise TemplateError(f"{self.name}: the answer must come last, once.", "Move {% answer %} to the end.")
+        return tuple(  # type: ignore[return-value]
+            (role, tuple(_strip(pieces, "\n") if role == "answer" else _strip(pieces, None)))
+            for role, pieces in sections
+        )
+
+
+def _includes(name: str, source: str, folder: Path | None) -> Callable[[str], str | None]:
+    def load(wanted: str) -> str | None:
+        if wanted == name:
+            return source
+        if folder is None or "/" in wanted or "\\" in wanted or wanted.startswith("."):
+            return None
+        path = folder / wanted
+        return path.read_text("utf-8") if path.is_file() else None
+
+    return load
+
+
+def _literal_text(tree: jinja2.nodes.Template) -> str:
+    return _MARKS.sub("", "".join(node.data for node in tree.find_all(jinja2.nodes.TemplateData)))
+
+
+def _add_literal(pieces: list[_Piece], text: str, origin: str) -> None:
+    if text:
+        pieces.append(_Literal(text, origin))
+
+
+def _strip(pieces: Sequence[_Piece], characters: str | None) -> list[_Piece]:
+    """Drop literal white space at both ends; a value is never touched."""
+    kept = list(pieces)
+    while kept and isinstance(kept[0], _Literal):
+        text = kept[0].text.lstrip(characters)
+        if text:
+            kept[0] = _Literal(text, kept[0].origin)
+            break
+        kept.pop(0)
+    while kept and isinstance(kept[-1], _Literal):
+        text = kept[-1].text.rstrip(characters)
+        if text:
+            kept[-1] = _Literal(text, kept[-1].origin)
+            break
+        kept.pop()
+    return kept
+
+
+def _shape(value: Any, texts: list[Value]) -> Any:
+    """What a template can tell about its input; collects the texts on the way."""
+    if isinstance(value, Value):
+        texts.append(value)
+        return bool(value.text)
+    if isinstance(value, Mapping):
+        return tuple([(key, _shape(item, texts)) for key, item in value.items()])
+    if isinstance(value, (list, tuple)):
+        return tuple([_shape(item, texts) for item in value])
+    return ("=", value)
+
+
+def _placeholders(value: Any, counter: Iterator[int]) -> Any:
+    """The same walk as `_shape`, with a placeholder for each text."""
+    if isinstance(value, Value):
+        return _Placeholder(next(counter), bool(value.text))
+    if isinstance(value, Mapping):
+        return {key: _placeholders(item, counter) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_placeholders(item, counter) for item in value]
+    return value
+
+
+def is_foreign(part: Part) -> bool:
+    """Whether nobody on this project wrote the part's text."""
+    return part.kind in FOREIGN
