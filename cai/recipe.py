@@ -1,0 +1,268 @@
+"""The recipe: the YAML file that describes a run, with every default written down.
+
+What decides a row's answers (`seed`, engines, roles, constitutions, templates, `revise`,
+`feedback`) is frozen into a generation; what only decides how fast, or what is made of the
+answers afterwards (`run`, `pilot`, `dataset`, addresses of servers), can change at any time.
+
+Files that a recipe names are looked up by an explicit path, then beside the recipe, then in
+the package (cai/shipped.py), never by the working folder alone.
+
+What this module does not know: how a stage works, what an engine is made of.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from cai.digest import digest
+from cai.errors import RecipeError
+from cai.request import Sampling
+from cai.yaml_file import check, nearest, read_yaml
+
+Fraction = Annotated[float, Field(ge=0, le=1, strict=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class SamplingSection(_Section):
+    """How answers are drawn; see `cai.request.Sampling`."""
+
+    temperature: Annotated[float, Field(ge=0, le=5, strict=False)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1, strict=False)] = 1.0
+    top_k: Annotated[int, Field(ge=0)] = 0
+    min_p: Fraction = 0.0
+    repetition_penalty: Annotated[float, Field(gt=0, strict=False)] = 1.0
+    max_tokens: Count = 512
+
+    def sampling(self, stop: tuple[str, ...]) -> Sampling:
+        """The parameters of a request."""
+        return Sampling(**self.model_dump(), stop=stop)
+
+
+class SourceSection(_Section):
+    """Where rows come from.
+
+    `hh-rlhf`: a local folder laid out as the dataset is (`harmless-base/train.jsonl.gz` ...),
+    or, without `path`, the Hub's Anthropic/hh-rlhf. `jsonl`: a file, or a folder of files, of
+    `chosen`/`rejected` rows. `hub`: any dataset of the Hub with such columns. `red-team`: the
+    red-team-attempts file.
+    """
+
+    kind: Literal["hh-rlhf", "jsonl", "hub", "red-team"]
+    path: str | None = None
+    repo: str | None = None
+    revision: str | None = None
+    config: str | None = None
+    subsets: list[str] | None = None
+    splits: list[str] | None = None
+    prompts: Literal["all", "first", "last"] = "all"
+    limit: Count | None = None
+
+    @model_validator(mode="after")
+    def _place(self) -> SourceSection:
+        if self.kind == "jsonl" and not self.path:
+            raise ValueError("a jsonl source needs a path")
+        if self.kind == "hub" and not self.repo:
+            raise ValueError("a hub source needs a repo")
+        return self
+
+
+class ServeSection(_Section):
+    """How `cai serve` or the run itself starts vLLM for this engine."""
+
+    with_run: bool = False
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    host: str = "127.0.0.1"
+    arguments: list[str] = Field(default_factory=list)
+    python: str | None = None
+    ready_timeout_s: Annotated[float, Field(gt=0, strict=False)] = 1800.0
+
+
+class EngineSection(_Section):
+    """One model. `model` is its name for the server or for transformers; it is part of every digest."""
+
+    kind: Literal["server", "local", "scripted"]
+    model: str
+    revision: str = ""
+    urls: list[str] = Field(default_factory=list)
+    api_key_variable: str = "CAI_API_KEY"
+    tokenizer: str | None = None
+    form: Literal["chat", "completion"] = "chat"
+    template_args: dict[str, Any] = Field(default_factory=lambda: {"enable_thinking": False})
+    date: str | None = None
+    concurrency: Count = 256
+    timeout_s: Annotated[float, Field(gt=0, strict=False)] = 600.0
+    retry_s: Annotated[float, Field(ge=0, strict=False)] = 300.0
+    path: str | None = None
+    device: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    batch_size: Count = 32
+    script: str | None = None
+    serve: ServeSection | None = None
+
+    @field_validator("urls", mode="before")
+    @classmethod
+    def _one_url(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _needs(self) -> EngineSection:
+        if self.kind == "server" and not self.urls and self.serve is None:
+            raise ValueError("a server engine needs urls (or a serve section)")
+        return self
+
+
+class RolesSection(_Section):
+    """Which engine does what."""
+
+    respond: str | None = None
+    revise: str | None = None
+    judge: str | None = None
+
+
+class ReviseSection(_Section):
+    """Critique and revision. Source: 2212.08073, section 3.1; `critique: false` is 3.5's ablation.
+
+    `of`: which response is revised (`both` makes two chains; `fresh` samples one first).
+    """
+
+    of: Literal["chosen", "rejected", "both", "fresh"] = "rejected"
+    rounds: Count = 2
+    critique: bool = True
+    critique_sampling: SamplingSection = Field(default_factory=lambda: SamplingSection(max_tokens=384))
+    sampling: SamplingSection = Field(default_factory=SamplingSection)
+
+
+class FeedbackSection(_Section):
+    """AI feedback. `pairs`: which pairs are judged; `principles`: how many judge each (or all).
+
+    Source: 2212.08073, section 4.1; both orders as in 2309.00267, section 2.
+    """
+
+    pairs: list[Literal["human", "revised", "sampled"]] = Field(default_factory=lambda: ["human", "revised"])
+    principles: Literal["all"] | Count = "all"
+    min_option_mass: Fraction = 0.5
+    samples: Annotated[int, Field(ge=2)] = 2
+    sample_sampling: SamplingSection = Field(default_factory=SamplingSection)
+
+
+class DatasetSection(_Section):
+    """What becomes of the answers. Probabilities within `tie_threshold` of 0.5 are ties.
+
+    `revision_margin`: how far above 0.5 the judge must prefer a revision for it to enter the
+    `revisions` config; 0 means any preference.
+    """
+
+    tie_threshold: Annotated[float, Field(ge=0, lt=0.5, strict=False)] = 0.0
+    revision_margin: Annotated[float, Field(ge=0, lt=0.5, strict=False)] = 0.0
+    include_flagged_revisions: bool = False
+    sft: Literal["last", "all"] = "last"
+
+
+class PilotSection(_Section):
+    """The rows done first, and when the run may go on without asking.
+
+    Where any threshold is set, all that are set must pass; where none is, a person decides.
+    """
+
+    rows: Annotated[int, Field(ge=0)] = 200
+    min_option_mass: Fraction | None = None
+    min_order_consistency: Fraction | None = None
+    min_usable_revisions: Fraction | None = None
+    min_agreement: Fraction | None = None
+
+    @property
+    def has_thresholds(self) -> bool:
+        """Whether the recipe says when to go on."""
+        return any(getattr(self, name) is not None for name in type(self).model_fields if name != "rows")
+
+
+class RunSection(_Section):
+    """How the job runs; none of it changes an answer. `rows_in_flight` 0 means: from the engines."""
+
+    rows_in_flight: Annotated[int, Field(ge=0)] = 0
+    gpus: Annotated[float, Field(ge=0, strict=False)] = 1.0
+    gpu_hour_price: Annotated[float, Field(ge=0, strict=False)] | None = None
+
+
+class Recipe(_Section):
+    """A whole recipe. `constitutions` maps subset patterns (`helpful-*`) to constitutions, first match wins."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    sources: list[SourceSection] = Field(min_length=1)
+    engines: dict[str, EngineSection] = Field(min_length=1)
+    roles: RolesSection = Field(default_factory=RolesSection)
+    constitutions: dict[str, str] = Field(default_factory=lambda: {"*": "harmless"}, min_length=1)
+    prompts: str = "prompts"
+    revise: ReviseSection | None = Field(default_factory=ReviseSection)
+    feedback: FeedbackSection | None = Field(default_factory=FeedbackSection)
+    dataset: DatasetSection = Field(default_factory=DatasetSection)
+    pilot: PilotSection = Field(default_factory=PilotSection)
+    run: RunSection = Field(default_factory=RunSection)
+
+    def constitution_for(self, subset: str) -> str | None:
+        """The constitution of a subset, or None where no pattern fits."""
+        for pattern, name in self.constitutions.items():
+            if fnmatch.fnmatchcase(subset, pattern):
+                return name
+        return None
+
+    def engine_for(self, role: Literal["respond", "revise", "judge"]) -> str:
+        """The engine's name for a role: the one that `roles` names, or the first engine."""
+        return getattr(self.roles, role) or next(iter(self.engines))
+
+    def roles_used(self) -> list[Literal["respond", "revise", "judge"]]:
+        """The roles that this recipe's stages need."""
+        used: list[Literal["respond", "revise", "judge"]] = []
+        fresh = self.revise is not None and self.revise.of == "fresh"
+        if fresh or (self.feedback is not None and "sampled" in self.feedback.pairs):
+            used.append("respond")
+        if self.revise is not None:
+            used.append("revise")
+        if self.feedback is not None:
+            used.append("judge")
+        return used
+
+    def deciding(self) -> dict[str, Any]:
+        """The part that decides answers, defaults written out; what a generation is made from."""
+        return {
+            "seed": self.seed,
+            "constitutions": self.constitutions,
+            "revise": self.revise.model_dump() if self.revise else None,
+            "feedback": self.feedback.model_dump() if self.feedback else None,
+            "engines": {role: self.engine_for(role) for role in self.roles_used()},
+        }
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe file.
+
+    Raises: RecipeError, which lists every mistake with file, line and column.
+    """
+    file = read_yaml(path, RecipeError)
+    recipe = check(file, Recipe, RecipeError)
+    mistakes = []
+    for role in ("respond", "revise", "judge"):
+        name = getattr(recipe.roles, role)
+        if name is not None and name not in recipe.engines:
+            where = file.where(("roles", role))
+            mistakes.append(f"{where}: there is no engine {name!r}{nearest(name, recipe.engines)}")
+    if recipe.revise is None and recipe.feedback is None:
+        mistakes.append(f"{file.where()}: both revise and feedback are switched off, so there is nothing to do")
+    if recipe.feedback and "revised" in recipe.feedback.pairs and recipe.revise is None:
+        mistakes.append(f"{file.where(('feedback', 'pairs'))}: pairs of kind 'revised' need the revise section")
+    if mistakes:
+        raise RecipeError("; ".join(mistakes) + ".", "Mend those lines.")
+    return recipe
+
+
+def source_digest(sources: list[SourceSection]) -> str:
+    """The digest of what a recipe's sources say; used to tell whether a cached count still fits."""
+    return digest("cai.sources.v1", [source.model_dump() for source in sources])
