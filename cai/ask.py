@@ -1,0 +1,214 @@
+"""`ask`: all that a step can do to the world. It answers from the store, or asks an engine.
+
+A request is digested, looked up, and only if it is not there sent to its engine; the answer is
+put into the store before the step sees it. Two steps that ask the same at once share one
+request. What a step cannot see: servers, retries, caches, files.
+
+`Ask` also knows how many admitted rows wait for an answer; when all do, engines that gather
+batches are told to send what they have.
+
+What this module does not know: what is asked and why; how a request travels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from cai.engine import Engine
+from cai.engine.identity import Identity
+from cai.request import (
+    Answer,
+    Completion,
+    GenerateRequest,
+    Labels,
+    Request,
+    ScoreRequest,
+    Scores,
+    read_answer,
+)
+from cai.store import Store
+
+
+@dataclass
+class Account:
+    """Counts for one stage of one engine, over this process's life.
+
+    `asked` = `from_store` + `answered` + `failed`, with `shared` (asked twice at once) apart.
+    """
+
+    asked: int = 0
+    from_store: int = 0
+    shared: int = 0
+    answered: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Ask:
+    """Answers requests for all rows of a run. Steps get a `RowAsk` from `for_row`."""
+
+    def __init__(self, store: Store, engines: Mapping[str, Engine], identities: Mapping[str, Identity]) -> None:
+        self.store = store
+        self.engines = engines
+        self.accounts: dict[tuple[str, str], Account] = {}
+        self._digests = {name: identity.digest for name, identity in identities.items()}
+        self._under_way: dict[str, asyncio.Future[Answer]] = {}
+        self._admitted: set[int] = set()
+        self._waiting: Counter[int] = Counter()
+
+    def for_row(self, row: str, number: int) -> RowAsk:
+        """What one row's steps ask with; `number` counts admitted rows and is their priority."""
+        self._admitted.add(number)
+        return RowAsk(self, row, number)
+
+    def leave(self, number: int) -> None:
+        """A row is done (or failed) and waits for nothing any more."""
+        self._admitted.discard(number)
+        self._waiting.pop(number, None)
+        self._flush_if_all_wait()
+
+    def account(self, request: Request) -> Account:
+        """The account that a request is booked on."""
+        key = (request.engine, str(request.labels.get("stage", "")))
+        account = self.accounts.get(key)
+        if account is None:
+            account = self.accounts[key] = Account()
+        return account
+
+    def digest(self, request: Request) -> str:
+        """A request's identity."""
+        return request.digest(self._digests[request.engine])
+
+    def stored(self, request: Request, digest: str) -> Answer | None:
+        """The answer that the store holds, unless it says `too_long` of a smaller context than now."""
+        record = self.store.get(digest)
+        if record is None:
+            return None
+        answer = read_answer(record.answer)
+        if answer.finish == "too_long":
+            now = self.engines[request.engine].context_tokens if request.engine in self.engines else None
+            if now is not None and answer.context_tokens is not None and now > answer.context_tokens:
+                return None
+        return answer
+
+    async def ask(self, requests: Sequence[Request], row: RowAsk) -> list[Answer]:
+        """Answer requests of one kind to one engine, in their order. Raises: EngineError, StoreError."""
+        digests = [self.digest(request) for request in requests]
+        answers: dict[str, Answer] = {}
+        missing: dict[str, Request] = {}
+        shared: dict[str, asyncio.Future[Answer]] = {}
+        for key, request in zip(digests, requests, strict=True):
+            account = self.account(request)
+            account.asked += 1
+            if key in answers or key in missing or key in shared:
+                account.shared += 1
+                continue
+            if key in self._under_way:
+                account.shared += 1
+                shared[key] = self._under_way[key]
+                continue
+            answer = self.stored(request, key)
+            if answer is not None:
+                account.from_store += 1
+                answers[key] = answer
+            else:
+                missing[key] = request
+        if missing:
+            answers.update(await self._send(missing, row))
+        for key, future in shared.items():
+            answers[key] = await self._wait(future, row)
+        return [answers[key] for key in digests]
+
+    async def _send(self, missing: dict[str, Request], row: RowAsk) -> dict[str, Answer]:
+        loop = asyncio.get_running_loop()
+        for key in missing:
+            self._under_way[key] = loop.create_future()
+        requests = list(missing.values())
+        account = self.account(requests[0])
+        self._begin_wait(row.number)
+        try:
+            got = await self._travel(requests, row.number)
+        except BaseException as error:
+            account.failed[type(error).__name__] += len(requests)
+            for key in missing:
+                future = self._under_way.pop(key)
+                if isinstance(error, Exception):
+                    future.set_exception(error)
+                    future.exception()  # seen, even where nobody else waits
+                else:
+                    future.cancel()
+            raise
+        finally:
+            self._end_wait(row.number)
+        for (key, request), answer in zip(missing.items(), got, strict=True):
+            self.store.put(key, answer.record(), request.labels)
+            account.answered += 1
+            account.prompt_tokens += answer.prompt_tokens
+            if isinstance(answer, Completion):
+                account.completion_tokens += answer.completion_tokens
+            self._under_way.pop(key).set_result(answer)
+        return dict(zip(missing, got, strict=True))
+
+    async def _travel(self, requests: list[Request], priority: int) -> Sequence[Answer]:
+        engine = self.engines[requests[0].engine]
+        if isinstance(requests[0], ScoreRequest):
+            return await engine.score(cast(list[ScoreRequest], requests), priority)
+        return [await engine.generate(cast(GenerateRequest, requests[0]), priority)]
+
+    async def _wait(self, future: asyncio.Future[Answer], row: RowAsk) -> Answer:
+        self._begin_wait(row.number)
+        try:
+            return await asyncio.shield(future)
+        finally:
+            self._end_wait(row.number)
+
+    def _begin_wait(self, number: int) -> None:
+        self._waiting[number] += 1
+        # Looked at after every task that is ready now has run: they may have more to ask.
+        asyncio.get_running_loop().call_soon(self._flush_if_all_wait)
+
+    def _end_wait(self, number: int) -> None:
+        self._waiting[number] -= 1
+        if self._waiting[number] <= 0:
+            del self._waiting[number]
+
+    def _flush_if_all_wait(self) -> None:
+        if self._admitted and len(self._waiting) >= len(self._admitted):
+            for engine in self.engines.values():
+                engine.flush()
+
+
+class RowAsk:
+    """`ask` as one row's steps see it; it adds the row to the labels."""
+
+    __slots__ = ("_ask", "number", "row")
+
+    def __init__(self, ask: Ask, row: str, number: int) -> None:
+        self._ask = ask
+        self.row = row
+        self.number = number
+
+    async def generate(self, request: GenerateRequest) -> Completion:
+        """Ask for a text. Raises: EngineError, StoreError."""
+        request.labels["row"] = self.row
+        [answer] = await self._ask.ask([request], self)
+        assert isinstance(answer, Completion)
+        return answer
+
+    async def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
+        """Ask for option probabilities; the requests share a beginning. Raises: EngineError, StoreError."""
+        for request in requests:
+            request.labels["row"] = self.row
+        return cast(list[Scores], await self._ask.ask(requests, self))
+
+    def digest(self, request: Request) -> str:
+        """A request's identity, to remember beside its answer."""
+        return self._ask.digest(request)
+
+
+__all__ = ["Account", "Ask", "Labels", "RowAsk"]

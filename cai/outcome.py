@@ -1,0 +1,156 @@
+"""What became of one row: its revisions and its feedback, as a finished row is remembered.
+
+A finished row is one record of the store, under a digest of the row's id and the generation
+that made it. It holds every answer in the form the dataset needs, and beside each the digest of
+the request that it came from, so that a label can be traced to what was asked.
+
+What this module does not know: how answers are come by (revise.py, feedback.py), what the
+dataset makes of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cai.digest import digest
+
+PairKind = Literal["human", "revised", "sampled"]
+Order = Literal["first_is_a", "first_is_b"]
+Abstention = Literal["low_option_mass"]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One critique and revision. `raw` is what came back, `text` the same cleaned (cai/cleaning.py).
+
+    `flags` name what was noticed; `usable` is whether `text` may stand as a response. Token
+    counts are the engine's, summed over the round's requests; `requests` are their digests.
+    """
+
+    number: int
+    principle: str
+    critique: str
+    critique_finish: str
+    raw: str
+    text: str
+    finish: str
+    flags: tuple[str, ...]
+    usable: bool
+    prompt_tokens: int
+    completion_tokens: int
+    requests: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """All rounds that began at one response. `of` names it; `original` is its text."""
+
+    of: str
+    original: str
+    rounds: tuple[Round, ...]
+
+    @property
+    def final(self) -> Round | None:
+        """The last usable round, or None where no round gave a usable text."""
+        return next((item for item in reversed(self.rounds) if item.usable), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One probability: a pair under one principle, in one order.
+
+    `logprobs`: natural logs for the options A and B as shown (empty where the engine answered
+    none); `outside`: the probability outside both, or None; `probability`: that the pair's
+    *first* response is better, order and polarity undone, or None with `abstained` naming why.
+    """
+
+    principle: str
+    order: Order
+    logprobs: tuple[float, ...]
+    outside: float | None
+    probability: float | None
+    abstained: str | None
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """The judgements of one pair, put together.
+
+    `first` and `second` name the responses (`chosen`, `rejected`, `original`, `revision`,
+    `sample 0` ...), the texts beside them. `probability`: that the first is better, the mean
+    over both orders, then over principles by weight; None where every principle abstained.
+    `order_consistency`: share of principles (with both orders) whose orders agree on the better
+    response. `option_mass`: mean probability on the options, or None where the engine cannot
+    tell. `about`: for a revised pair, which response was revised.
+    """
+
+    kind: PairKind
+    about: str
+    first: str
+    second: str
+    first_text: str
+    second_text: str
+    constitution: str
+    judgements: tuple[Judgement, ...]
+    probability: float | None
+    order_consistency: float | None
+    option_mass: float | None
+    abstained: int
+    prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished row. `excluded` names why the data leave it out (`prompt_too_long`), or is None."""
+
+    row: str
+    excluded: str | None
+    revisions: tuple[Revision, ...]
+    samples: tuple[str, ...]
+    feedback: tuple[Feedback, ...]
+
+    def record(self) -> dict[str, Any]:
+        """What the store keeps."""
+        return {
+            "row": self.row,
+            "excluded": self.excluded,
+            "revisions": self.revisions,
+            "samples": self.samples,
+            "feedback": self.feedback,
+        }
+
+
+def outcome_digest(row: str, generation: str) -> str:
+    """Under which digest a finished row is remembered."""
+    return digest("cai.outcome.v1", [row, generation])
+
+
+def read_outcome(record: dict[str, Any]) -> Outcome:
+    """The outcome that a record of the store holds.
+
+    Raises: KeyError, TypeError for a record of another form.
+    """
+    return Outcome(
+        row=record["row"],
+        excluded=record["excluded"],
+        revisions=tuple(_revision(item) for item in record["revisions"]),
+        samples=tuple(record["samples"]),
+        feedback=tuple(_feedback(item) for item in record["feedback"]),
+    )
+
+
+def _revision(record: dict[str, Any]) -> Revision:
+    rounds = tuple(
+        Round(**{**item, "flags": tuple(item["flags"]), "requests": tuple(item["requests"])})
+        for item in record["rounds"]
+    )
+    return Revision(record["of"], record["original"], rounds)
+
+
+def _feedback(record: dict[str, Any]) -> Feedback:
+    judgements = tuple(
+        Judgement(**{**item, "logprobs": tuple(item["logprobs"])}) for item in record["judgements"]
+    )
+    return Feedback(**{**record, "judgements": judgements})

@@ -1,0 +1,159 @@
+"""The index: where each digest's record lies, sorted on disk and mapped into memory.
+
+Recent entries live in a dictionary; past `RECENT` of them they become a sorted *table* on disk,
+and tables of similar size are merged, so that few remain (about one for each fourfold growth).
+A lookup is a dictionary access and a binary search in each table. A table costs 32 bytes an
+entry on disk and nothing in Python's memory.
+
+A table file holds n digests' first 8 bytes (big-endian order, stored as native 64-bit
+integers, ascending), then n entries of `_REST`. `covered.json` says up to which byte each
+segment is indexed; what lies after it is scanned when the store opens.
+
+What this module does not know: what a record holds.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+RECENT = 200_000
+MERGED_MAX = 2_000_000
+_REST = np.dtype([("low", "<u8"), ("segment", "<u4"), ("length", "<u4"), ("offset", "<u8")])
+
+Place = tuple[int, int, int]
+"""Segment number, byte offset, length in bytes."""
+
+
+class _Table:
+    """One sorted table, mapped."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        size = path.stat().st_size
+        self.count = size // (8 + _REST.itemsize)
+        if size != self.count * (8 + _REST.itemsize) or self.count == 0:
+            raise ValueError(f"{path} is not a whole table")
+        self.high: Any = np.memmap(path, dtype="<u8", mode="r", shape=(self.count,))
+        self.rest: Any = np.memmap(path, dtype=_REST, mode="r", offset=8 * self.count, shape=(self.count,))
+
+    def find(self, high: int, low: int) -> Place | None:
+        at = int(np.searchsorted(self.high, np.uint64(high)))
+        while at < self.count and int(self.high[at]) == high:
+            entry = self.rest[at]
+            if int(entry["low"]) == low:
+                return int(entry["segment"]), int(entry["offset"]), int(entry["length"])
+            at += 1
+        return None
+
+
+class Index:
+    """Digest (16 bytes) to place, over any number of entries.
+
+    `folder` is where tables are kept; `writable` whether they may be written.
+    """
+
+    def __init__(self, folder: Path, writable: bool) -> None:
+        self._folder = folder
+        self._writable = writable
+        self._recent: dict[bytes, Place] = {}
+        self._tables: list[_Table] = []
+        self.covered: dict[int, int] = {}
+        self._load()
+
+    def __len__(self) -> int:
+        """The number of entries; a digest recorded twice may count twice."""
+        return len(self._recent) + sum(table.count for table in self._tables)
+
+    def _load(self) -> None:
+        try:
+            state = orjson.loads((self._folder / "covered.json").read_bytes())
+            self._tables = [_Table(self._folder / name) for name in state["tables"]]
+            self.covered = {int(number): int(end) for number, end in state["covered"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            self._tables, self.covered = [], {}  # derived: made again from the segments
+
+    def find(self, key: bytes) -> Place | None:
+        """Where a digest's record lies."""
+        place = self._recent.get(key)
+        if place is not None:
+            return place
+        high, low = int.from_bytes(key[:8], "big"), int.from_bytes(key[8:], "big")
+        for table in reversed(self._tables):
+            place = table.find(high, low)
+            if place is not None:
+                return place
+        return None
+
+    def add(self, key: bytes, place: Place) -> None:
+        """Enter a record."""
+        self._recent[key] = place
+
+    @property
+    def full(self) -> bool:
+        """Whether recent entries should become a table."""
+        return len(self._recent) >= RECENT
+
+    def save(self, ends: dict[int, int]) -> None:
+        """Write recent entries as a table; `ends` says up to where each segment is now indexed."""
+        if not self._writable or not self._recent:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        name = f"table-{max(self._numbers(), default=0) + 1:06d}.bin"
+        keys = np.frombuffer(b"".join(self._recent), dtype=">u8").reshape(-1, 2)
+        places = np.array(list(self._recent.values()), dtype=np.uint64)
+        rest = np.empty(len(places), dtype=_REST)
+        rest["low"], rest["segment"] = keys[:, 1], places[:, 0]
+        rest["offset"], rest["length"] = places[:, 1], places[:, 2]
+        high = keys[:, 0].astype("<u8")
+        order = np.argsort(high, kind="stable")
+        self._tables.append(self._write(name, high[order], rest[order]))
+        self._recent.clear()
+        self.covered = dict(ends)
+        dropped = self._merge()
+        self._save_state()
+        for table in dropped:
+            table.path.unlink(missing_ok=True)
+
+    def _numbers(self) -> Iterable[int]:
+        return (int(path.stem.split("-")[1]) for path in self._folder.glob("table-*.bin"))
+
+    def _merge(self) -> list[_Table]:
+        """Merge the last two tables while they are of similar size; returns the tables replaced."""
+        dropped: list[_Table] = []
+        while len(self._tables) >= 2:
+            a, b = self._tables[-2:]
+            if a.count > 4 * b.count or a.count + b.count > MERGED_MAX:
+                break
+            high = np.concatenate([a.high, b.high])
+            order = np.argsort(high, kind="stable")
+            rest = np.concatenate([a.rest, b.rest])[order]
+            name = f"table-{max(self._numbers()) + 1:06d}.bin"
+            self._tables[-2:] = [self._write(name, high[order], rest)]
+            dropped += [a, b]
+        return dropped
+
+    def _write(self, name: str, high: Any, rest: Any) -> _Table:
+        path = self._folder / name
+        draft = path.with_suffix(".draft")
+        with draft.open("wb") as file:
+            file.write(high.tobytes())
+            file.write(rest.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        return _Table(path)
+
+    def _save_state(self) -> None:
+        draft = self._folder / "covered.draft"
+        state = {
+            "tables": [table.path.name for table in self._tables],
+            "covered": {str(number): end for number, end in self.covered.items()},
+        }
+        draft.write_bytes(orjson.dumps(state))
+        draft.replace(self._folder / "covered.json")

@@ -1,0 +1,315 @@
+"""The store itself: get, put, group commit, and the lock of its one writer.
+
+What this module does not know: requests, rows, engines; how a line is sealed (log.py) or found
+(index.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+
+from cai.errors import RunLockedError, StoreError
+from cai.store.index import Index, Place
+from cai.store.log import (
+    SEGMENT_BYTES,
+    Damage,
+    check_line,
+    scan,
+    seal,
+    segment_numbers,
+    segment_path,
+)
+
+COMMIT_S = 0.1
+"""How long records are gathered before they are written and fsynced, in seconds."""
+
+_GONE_ON = "Make room or mend the disk, then run the same command again; what was recorded is kept."
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of the store: an answer, under its digest, with labels for accounting."""
+
+    digest: str
+    answer: dict[str, Any]
+    labels: dict[str, Any]
+
+
+class Store:
+    """A run's answers on disk. Open it with `writable=True` to add; one process at a time may.
+
+    All but the writing itself happens in one thread, the event loop's.
+    Raises: RunLockedError when another process writes to it; StoreError when it cannot be read.
+    """
+
+    def __init__(self, folder: Path, writable: bool = False, segment_bytes: int = SEGMENT_BYTES) -> None:
+        self.folder = folder
+        self.damage: list[Damage] = []
+        self._writable = writable
+        self._segment_bytes = segment_bytes
+        self._lock: int | None = None
+        self._readers: dict[int, int] = {}
+        self._buffer: list[bytes] = []
+        self._unwritten: dict[bytes, bytes] = {}
+        self._failure: StoreError | None = None
+        self._committer: asyncio.Task[None] | None = None
+        self._pending = asyncio.Event()
+        self._put_count = 0
+        self._synced_count = 0
+        self._sync_waiters: list[tuple[int, asyncio.Future[None]]] = []
+        if writable:
+            self._open_folder()
+        self._index = Index(folder / "index", writable)
+        self._ends = self._catch_up()
+        self._segment = max(self._ends, default=1)
+        self._end = self._ends.get(self._segment, 0)
+        self._file = self._open_segment() if writable else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        """The number of records (one recorded twice may count twice)."""
+        return len(self._index)
+
+    # ------------------------------------------------------------------ opening
+
+    def _open_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise StoreError(f"{self.folder} cannot be written: {error.strerror}.", _GONE_ON) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(self._lock, 1000).decode("utf-8", "replace").strip() or "an unnamed process"
+            os.close(self._lock)
+            self._lock = None
+            raise RunLockedError(
+                f"{self.folder.parent} is being written to by {holder}.",
+                "Wait until it has ended, or end it; `cai status` reads a run at any time.",
+            ) from error
+        os.ftruncate(self._lock, 0)
+        name = f"process {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        os.pwrite(self._lock, name.encode(), 0)
+
+    def _catch_up(self) -> dict[int, int]:
+        """Index what the tables do not cover; returns each segment's end in whole lines."""
+        ends: dict[int, int] = {}
+        numbers = segment_numbers(self.folder)
+        if any(number not in numbers for number in self._index.covered):
+            raise StoreError(
+                f"{self.folder} lacks a segment that its index knows of.",
+                "Put the segment file back; if it is lost for good, delete the folder `index` inside the store.",
+            )
+        for number in numbers:
+            path = segment_path(self.folder, number)
+            for found in scan(path, number, min(self._index.covered.get(number, 0), path.stat().st_size)):
+                if isinstance(found, int):
+                    ends[number] = found
+                elif isinstance(found, Damage):
+                    self.damage.append(found)
+                else:
+                    key, offset, length = found
+                    self._index.add(key, (number, offset, length))
+            if self._index.full:
+                self._index.save(ends)
+        return ends
+
+    def _open_segment(self) -> int:
+        path = segment_path(self.folder, self._segment)
+        try:
+            file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+            if os.fstat(file).st_size > self._end:
+                os.ftruncate(file, self._end)  # a torn last line
+            os.lseek(file, self._end, os.SEEK_SET)
+            folder = os.open(self.folder, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
+        except OSError as error:
+            raise StoreError(f"{path} cannot be written: {error.strerror}.", _GONE_ON) from error
+        self._ends[self._segment] = self._end
+        return file
+
+    # ------------------------------------------------------------------ reading
+
+    def get(self, digest: str) -> Record | None:
+        """The record of a digest, or None. A record that is damaged counts as absent."""
+        key = bytes.fromhex(digest)
+        line = self._unwritten.get(key)
+        if line is None:
+            place = self._index.find(key)
+            if place is None:
+                return None
+            line = self._read(place)
+            if check_line(line[:-1]) != key:
+                self.damage.append(Damage(place[0], place[1], place[2]))
+                return None
+        content = orjson.loads(line)
+        return Record(content["digest"], content["answer"], content["labels"])
+
+    def __contains__(self, digest: str) -> bool:
+        key = bytes.fromhex(digest)
+        return key in self._unwritten or self._index.find(key) is not None
+
+    def _read(self, place: Place) -> bytes:
+        number, offset, length = place
+        reader = self._readers.get(number)
+        try:
+            if reader is None:
+                reader = self._readers[number] = os.open(segment_path(self.folder, number), os.O_RDONLY)
+            return os.pread(reader, length, offset)
+        except OSError as error:
+            raise StoreError(f"The store {self.folder} cannot be read: {error.strerror}.", _GONE_ON) from error
+
+    def records(self) -> Iterator[Record]:
+        """All sound records, in the order in which they were written, without the index."""
+        for number in segment_numbers(self.folder):
+            path = segment_path(self.folder, number)
+            with path.open("rb") as file:
+                for line in file:
+                    if line.endswith(b"\n") and check_line(line[:-1]) is not None:
+                        content = orjson.loads(line)
+                        yield Record(content["digest"], content["answer"], content["labels"])
+
+    # ------------------------------------------------------------------ writing
+
+    def put(self, digest: str, answer: dict[str, Any], labels: dict[str, Any]) -> None:
+        """Add a record; it can be got at once and is on disk after the next commit.
+
+        Raises: StoreError when an earlier commit failed.
+        """
+        if self._failure is not None:
+            raise self._failure
+        line = seal(orjson.dumps({"digest": digest, "answer": answer, "labels": labels}))
+        self._buffer.append(line)
+        self._unwritten[bytes.fromhex(digest)] = line
+        self._put_count += 1
+        if not self._pending.is_set():
+            self._pending.set()
+
+    def commit(self) -> None:
+        """Write and fsync what has been put. Raises: StoreError (disk full, read-only, ...)."""
+        lines, count = self._take()
+        if lines:
+            self._enter(lines, *self._append(b"".join(lines)))
+        self._synced_count = count
+
+    def _take(self) -> tuple[list[bytes], int]:
+        lines, self._buffer = self._buffer, []
+        return lines, self._put_count
+
+    def _enter(self, lines: list[bytes], number: int, offset: int) -> None:
+        """Index lines that are on disk."""
+        for line in lines:
+            key = bytes.fromhex(line[11:43].decode())
+            self._index.add(key, (number, offset, len(line)))
+            if self._unwritten.get(key) is line:
+                del self._unwritten[key]
+            offset += len(line)
+        if self._index.full:
+            self._index.save(self._ends)
+
+    def _append(self, data: bytes) -> tuple[int, int]:
+        if self._file is None:
+            raise StoreError(f"The store {self.folder} is open for reading only.", "")
+        if self._end >= self._segment_bytes:
+            os.close(self._file)
+            self._segment, self._end = self._segment + 1, 0
+            self._file = self._open_segment()
+        start = self._end
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._file, view) :]
+            os.fsync(self._file)
+        except OSError as error:
+            self._failure = StoreError(f"The store {self.folder} cannot be written: {error.strerror}.", _GONE_ON)
+            raise self._failure from error
+        self._end = self._ends[self._segment] = start + len(data)
+        return self._segment, start
+
+    # ------------------------------------------------------------------ group commit
+
+    def start(self) -> None:
+        """Begin to commit in the background, on the running event loop."""
+        self._committer = asyncio.get_running_loop().create_task(self._commit_for_ever())
+
+    async def _commit_for_ever(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._pending.wait()
+            await asyncio.sleep(COMMIT_S)
+            self._pending.clear()
+            lines, count = self._take()
+            try:
+                number, offset = await loop.run_in_executor(None, self._append, b"".join(lines))
+            except StoreError as error:
+                self._wake(error)
+                return
+            self._enter(lines, number, offset)
+            self._synced_count = count
+            self._wake(None)
+
+    def _wake(self, error: StoreError | None) -> None:
+        waiters, self._sync_waiters = self._sync_waiters, []
+        for count, future in waiters:
+            if future.done():
+                continue
+            if error is not None:
+                future.set_exception(error)
+            elif count <= self._synced_count:
+                future.set_result(None)
+            else:
+                self._sync_waiters.append((count, future))
+
+    async def synced(self) -> None:
+        """Wait until all that was put before this call is on disk. Raises: StoreError."""
+        if self._failure is not None:
+            raise self._failure
+        if self._synced_count >= self._put_count:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sync_waiters.append((self._put_count, future))
+        await future
+
+    async def stop(self) -> None:
+        """End the background commit; what was put is written first. Raises: StoreError."""
+        if self._committer is not None:
+            if self._failure is None:
+                await self.synced()
+            self._committer.cancel()
+            self._committer = None
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self) -> None:
+        """Write what is left, save the index, let go of the lock; safe to call twice."""
+        try:
+            if self._file is not None:
+                if self._failure is None:
+                    self.commit()
+                    self._index.save(self._ends)
+                os.close(self._file)
+                self._file = None
+        finally:
+            for reader in self._readers.values():
+                os.close(reader)
+            self._readers.clear()
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
