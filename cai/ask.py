@@ -49,6 +49,11 @@ class Account:
     completion_tokens: int = 0
 
 
+class StoppedError(Exception):
+    """The run is being stopped, and this request would have cost something. Not a CaiError: the
+    job (cai/job.py) takes it as the end of a row that will be replayed."""
+
+
 class Ask:
     """Answers requests for all rows of a run. Steps get a `RowAsk` from `for_row`."""
 
@@ -60,6 +65,11 @@ class Ask:
         self._under_way: dict[str, asyncio.Future[Answer]] = {}
         self._admitted: set[int] = set()
         self._waiting: Counter[int] = Counter()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """From now on answer from the store alone; what is under way is still answered and kept."""
+        self._stopping = True
 
     def for_row(self, row: str, number: int) -> RowAsk:
         """What one row's steps ask with; `number` counts admitted rows and is their priority."""
@@ -97,7 +107,11 @@ class Ask:
         return answer
 
     async def ask(self, requests: Sequence[Request], row: RowAsk) -> list[Answer]:
-        """Answer requests of one kind to one engine, in their order. Raises: EngineError, StoreError."""
+        """Answer requests of one kind to one engine, in their order.
+
+        Raises: EngineError, StoreError; StoppedError where the run is stopping and the store
+        does not hold the answer.
+        """
         digests = [self.digest(request) for request in requests]
         answers: dict[str, Answer] = {}
         missing: dict[str, Request] = {}
@@ -118,6 +132,8 @@ class Ask:
                 answers[key] = answer
             else:
                 missing[key] = request
+        if missing and self._stopping:
+            raise StoppedError
         if missing:
             answers.update(await self._send(missing, row))
         for key, future in shared.items():
@@ -211,4 +227,4 @@ class RowAsk:
         return self._ask.digest(request)
 
 
-__all__ = ["Account", "Ask", "Labels", "RowAsk"]
+__all__ = ["Account", "Ask", "Labels", "RowAsk", "StoppedError"]

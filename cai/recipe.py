@@ -221,7 +221,8 @@ class Recipe(_Section):
     def roles_used(self) -> list[Literal["respond", "revise", "judge"]]:
         """The roles that this recipe's stages need."""
         used: list[Literal["respond", "revise", "judge"]] = []
-        fresh = self.revise is not None and self.revise.of == "fresh"
+        without = any(source.kind == "red-team" for source in self.sources)  # a row may have no response
+        fresh = self.revise is not None and (self.revise.of == "fresh" or without)
         if fresh or (self.feedback is not None and "sampled" in self.feedback.pairs):
             used.append("respond")
         if self.revise is not None:

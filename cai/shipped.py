@@ -29,29 +29,26 @@ def shipped(name: str) -> Path:
 def find(name: str, beside: Path | None, kind: str = "", suffix: str = "") -> Path:
     """Find a file or folder that a recipe names.
 
-    `beside` is the recipe's folder; `kind` the folder it usually lies in (`principles`);
-    `suffix` what its name ends in. Tried in this order: the name as a path (absolute, or from
-    the recipe's folder), `kind/name.suffix` beside the recipe, the same in the package.
+    `beside` is the recipe's folder; `kind` the folder that such a file usually lies in
+    (`principles`); `suffix` what its name ends in. Tried in this order: the name as a path
+    (absolute, or from the recipe's folder), then `kind/name` in the recipe's folder, in the
+    project's folder (the one that holds `runs/`), and in the package.
     Raises: InputError, naming the places tried.
     """
-    tried: list[Path] = []
     given = Path(name).expanduser()
+    usual = Path(kind) / (name if not suffix or given.suffix == suffix else f"{name}{suffix}")
     candidates = [given] if given.is_absolute() else []
     if beside is not None and not given.is_absolute():
-        candidates += [beside / given]
-        if suffix and given.suffix != suffix:
-            candidates += [beside / kind / f"{name}{suffix}"]
-        elif kind:
-            candidates += [beside / kind / given]
+        candidates = [beside / given, beside / usual]
+        if beside.parent.name == "runs":
+            candidates.append(beside.parent.parent / usual)
     for candidate in candidates:
-        if candidate.exists() and not (suffix and candidate.is_dir()):
+        if candidate.is_file() if suffix else candidate.exists():
             return candidate.resolve()
-        tried.append(candidate)
-    packaged = f"{kind}/{name}{suffix}" if suffix and given.suffix != suffix else f"{kind}/{name}".lstrip("/")
-    try:
-        if not given.is_absolute():
-            return shipped(packaged)
-    except InputError:
-        tried.append(Path("package") / packaged)
-    places = ", ".join(str(path) for path in tried)
+    if not given.is_absolute():
+        try:
+            return shipped(usual.as_posix())
+        except InputError:
+            candidates.append(Path("(the package)") / usual)
+    places = ", ".join(dict.fromkeys(str(path) for path in candidates))
     raise InputError(f"There is no {name}; looked at {places}.", "Check the name, or give a path.")

@@ -1,0 +1,56 @@
+"""The command line: one verb a file, and the one place that prints an error.
+
+Exit codes: 0 done; 1 a person must act; 2 usage; 3 finished with rows in quarantine; 130
+interrupted, everything paid for is kept. Progress and messages go to stderr, results to stdout.
+
+What this package does not know: how anything is done.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from cai.errors import CaiError
+
+app = typer.Typer(
+    name="cai",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Make Constitutional-AI data: critique, revise, judge, relabel, compare.",
+)
+
+
+def _verbs() -> None:
+    """Enter every verb; each module imports what is heavy only when it runs."""
+    from cai.cli import compare, dataset, demo, init, run, serve, show, status
+
+    for verb in (init, run, status, show, dataset, compare, serve, demo):
+        verb.enter(app)
+
+
+def main() -> None:
+    """The `cai` command."""
+    _verbs()
+    try:
+        app(standalone_mode=True)
+    except CaiError as error:
+        sys.stderr.write(f"cai: {printable(error.problem)}\n")
+        if error.remedy:
+            sys.stderr.write(f"     {printable(error.remedy)}\n")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.stderr.write("cai: interrupted; everything paid for is kept. The same command goes on.\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+def printable(text: str) -> str:
+    """Text without control characters, so that data cannot reach the terminal as commands."""
+    return "".join(c if c in "\n\t" or (c.isprintable()) else f"\\x{ord(c):02x}" for c in text)

@@ -1,0 +1,209 @@
+"""`cai show`: one row's whole story.
+
+What this module does not know: how the story is found (cai/trace.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from cai.cli.console import out
+from cai.errors import RunError
+
+if TYPE_CHECKING:
+    from cai.outcome import Outcome
+    from cai.reading import ReadRun
+    from cai.source import Row
+    from cai.trace import Exchange
+
+_COLOURS = {"template": "cyan", "principle": "magenta", "row": "white", "model": "green"}
+
+
+def enter(app: typer.Typer) -> None:
+    """Enter the verb."""
+    app.command("show")(show)
+
+
+def show(
+    target: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    row: Annotated[str, typer.Option("--row", help="The row's id (or its beginning), or its number from 1.")],
+    brief: Annotated[bool, typer.Option("--brief", help="Leave the requests out.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """One row: each exact request, which file and line each part came from, each answer."""
+    from cai.reading import ReadRun
+    from cai.run_folder import open_run
+
+    with ReadRun(open_run(target)) as run:
+        found = find_row(run, row)
+        exchanges, outcome = asyncio.run(_trace(run, found))
+        if as_json:
+            _print_json(found, exchanges, outcome)
+            return
+        console = out()
+        _print_row(console, found)
+        seen = False
+        for exchange in exchanges:
+            seen = True
+            _print_exchange(console, exchange, brief=brief)
+        if not seen:
+            console.print("Nothing has been asked about this row yet.")
+        if outcome is not None:
+            print_outcome(console, outcome)
+
+
+def find_row(run: ReadRun, wanted: str) -> Row:
+    """The row that a person names. Raises: RunError for none, or several."""
+    from cai.source import Excluded
+
+    number = int(wanted) if wanted.isdigit() and len(wanted) < 9 else None
+    matches: list[Any] = []
+
+    def fits(row: str) -> bool:
+        return row.startswith(wanted)
+
+    for item in run.source.items(only=None if number is not None else fits):
+        if number is None or item.position + 1 == number:
+            matches.append(item)
+            if number is not None:
+                break
+    if not matches:
+        raise RunError(f"There is no row {wanted!r} in {run.run.name}.", "Ids stand in the column row_id of the dataset.")
+    if len(matches) > 1:
+        raise RunError(f"{len(matches)} rows begin with {wanted!r}.", "Give more of the id.")
+    if isinstance(matches[0], Excluded):
+        item = matches[0]
+        raise RunError(f"Row {wanted} ({item.source}:{item.line}) was excluded: {item.reason}.", "")
+    found: Row = matches[0]
+    return found
+
+
+async def _trace(run: ReadRun, row: Row) -> tuple[list[Exchange], Outcome | None]:
+    from cai.trace import trace_row
+
+    plan = run.plan(row.subset)
+    if plan is None:
+        return [], None
+    return await trace_row(row, plan, run.store, run.identities)
+
+
+def _print_json(row: Row, exchanges: list[Exchange], outcome: Outcome | None) -> None:
+    import orjson
+
+    content = {
+        "row": row.id,
+        "source": row.source,
+        "subset": row.subset,
+        "split": row.split,
+        "line": row.line,
+        "flags": list(row.flags),
+        "exchanges": [
+            {
+                "digest": exchange.digest,
+                "engine": exchange.request.engine,
+                "labels": exchange.request.labels,
+                "messages": [
+                    {"role": m.role, "parts": [{"text": p.text, "kind": p.kind, "origin": p.origin} for p in m.parts]}
+                    for m in exchange.request.rendered.messages
+                ],
+                "answer_begins": exchange.request.rendered.answer_text,
+                "answer": exchange.answer.record() if exchange.answer is not None else None,
+            }
+            for exchange in exchanges
+        ],
+        "outcome": outcome.record() if outcome is not None else None,
+    }
+    sys.stdout.write(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def _text(text: str) -> str:
+    from cai.cli import printable
+
+    return escape(printable(text))
+
+
+def _print_row(console: Console, row: Row) -> None:
+    console.rule(f"row {row.id}", align="left")
+    flags = f"   flags: {', '.join(row.flags)}" if row.flags else ""
+    console.print(f"{_text(row.source)}:{row.line}   {row.subset}/{row.split}{flags}", soft_wrap=True)
+    for turn in row.prompt:
+        console.print(f"[bold]{'Human' if turn.role == 'user' else turn.role.capitalize()}:[/bold] {_text(turn.text)}")
+    for name, turn in row.responses.items():
+        console.print(f"[bold]{name}:[/bold] {_text(turn.text)}")
+
+
+def _print_exchange(console: Console, exchange: Exchange, *, brief: bool) -> None:
+    labels = exchange.request.labels
+    title = " · ".join(str(value) for key, value in labels.items() if key != "row")
+    console.rule(f"{title} · request {exchange.digest[:12]}", align="left")
+    if not brief:
+        _print_request(console, exchange)
+    _print_answer(console, exchange)
+
+
+def _print_request(console: Console, exchange: Exchange) -> None:
+    for message in exchange.request.rendered.messages:
+        console.print(f"[dim]── {message.role}[/dim]")
+        _print_parts(console, message.parts)
+    if exchange.request.rendered.answer:
+        console.print("[dim]── the answer begins[/dim]")
+        _print_parts(console, exchange.request.rendered.answer)
+
+
+def _print_parts(console: Console, parts: Any) -> None:
+    for part in parts:
+        if not part.text:
+            continue
+        console.print(f"[dim]{_text(part.origin)}[/dim]")
+        colour = _COLOURS[part.kind]
+        for line in part.text.strip("\n").split("\n"):
+            console.print(f"[{colour}]    {_text(line)}[/{colour}]", soft_wrap=True)
+
+
+def _print_answer(console: Console, exchange: Exchange) -> None:
+    from cai.request import Scores
+
+    answer = exchange.answer
+    if answer is None:
+        console.print("[yellow]not asked yet[/yellow]")
+    elif isinstance(answer, Scores):
+        import math
+
+        options = exchange.request.options if hasattr(exchange.request, "options") else ()
+        shown = ", ".join(
+            f"P({name}) = {math.exp(value):.4f}" for name, value in zip(options, answer.logprobs, strict=False)
+        )
+        outside = "unknown" if answer.outside is None else f"{answer.outside:.4f}"
+        console.print(f"[bold]answer:[/bold] {shown}; outside the options {outside}")
+    else:
+        console.print(f"[bold]answer[/bold] ({answer.finish}, {answer.prompt_tokens} + {answer.completion_tokens} tokens):")
+        console.print(f"[green]{_text(answer.text)}[/green]")
+
+
+def print_outcome(console: Console, outcome: Outcome) -> None:
+    """Print what became of a row."""
+    console.rule("outcome", align="left")
+    if outcome.excluded is not None:
+        console.print(f"excluded: {outcome.excluded}")
+    for revision in outcome.revisions:
+        for item in revision.rounds:
+            flags = ", ".join(item.flags) or "none"
+            state = "usable" if item.usable else "not usable"
+            console.print(f"revision {item.number} of {revision.of} ({item.principle}): {state}; flags: {flags}")
+            console.print(f"    {_text(item.text)}")
+    for feedback in outcome.feedback:
+        if feedback.probability is None:
+            console.print(f"{feedback.first} against {feedback.second}: no label, {feedback.abstained} principles abstained")
+            continue
+        console.print(
+            f"{feedback.first} against {feedback.second}: P({feedback.first} is better) = {feedback.probability:.4f}, "
+            f"order consistency {feedback.order_consistency or 0:.2f}, {len(feedback.judgements)} judgements",
+            soft_wrap=True,
+        )

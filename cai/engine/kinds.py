@@ -1,0 +1,131 @@
+"""Making an engine from a recipe's section; torch and HTTP are imported only for the kind asked for.
+
+`LazyEngine` opens at the first request, so that a run whose answers are all in the store needs
+neither a server nor a model, and holds the engine to the identity that was frozen.
+
+What this module does not know: how any kind works inside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from cai.engine import Engine
+from cai.engine.identity import Identity
+from cai.recipe import EngineSection
+from cai.request import Completion, GenerateRequest, ScoreRequest, Scores
+
+
+def make_engine(name: str, section: EngineSection, date: str) -> Engine:
+    """An engine, not yet open. `date`: the ISO date that templates asking for the day are told.
+
+    Raises: MissingExtraError where an optional dependency is missing.
+    """
+    if section.kind == "server":
+        from cai.engine.server import ServerEngine
+
+        return ServerEngine(name, section, date)
+    if section.kind == "local":
+        from cai.engine.local import LocalEngine
+
+        return LocalEngine(name, section, date)
+    from cai.engine.scripted import ScriptedEngine
+
+    return ScriptedEngine(name, section)
+
+
+class LazyEngine:
+    """An engine that is opened by its first request, or by `open`.
+
+    `make` makes it; `settle` is handed its identity once it is open, and refuses it by raising.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        section: EngineSection,
+        make: Callable[[], Engine],
+        settle: Callable[[Identity], Identity],
+        known: Identity | None,
+    ) -> None:
+        self.name = name
+        self.section = section
+        self.context_tokens: int | None = None
+        self.concurrency = 2 * section.batch_size if section.kind == "local" else section.concurrency
+        self._make = make
+        self._settle = settle
+        self._known = known
+        self._engine: Engine | None = None
+        self._opening = asyncio.Lock()
+        self._serving: object | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """Who it is: as frozen, or as settled when it opened."""
+        assert self._known is not None, "open the engine first"
+        return self._known
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has been needed."""
+        return self._engine is not None
+
+    @property
+    def inner(self) -> Engine | None:
+        """The engine itself, once open."""
+        return self._engine
+
+    async def open(self) -> None:
+        """Start its server where the recipe says so, connect or load, and settle who it is.
+
+        Raises: EngineError, MissingExtraError, RecipeError (not the engine this run began with).
+        """
+        async with self._opening:
+            if self._engine is not None:
+                return
+            if self.section.serve is not None and self.section.serve.with_run:
+                from cai.engine.serve import VllmServer
+
+                server = VllmServer(self.section)
+                self._serving = server
+                await server.start()
+                await server.wait_ready()
+            engine = self._make()
+            await engine.open()
+            try:
+                self._known = self._settle(engine.identity)
+            except BaseException:
+                await engine.close()
+                raise
+            self.context_tokens = engine.context_tokens
+            self._engine = engine
+
+    async def close(self) -> None:
+        """Close the engine, and stop its server where it was started here."""
+        if self._engine is not None:
+            await self._engine.close()
+        if self._serving is not None:
+            await self._serving.stop()  # type: ignore[attr-defined]
+            self._serving = None
+
+    async def _ready(self) -> Engine:
+        if self._engine is None:
+            await self.open()
+        assert self._engine is not None
+        return self._engine
+
+    async def generate(self, request: GenerateRequest, priority: int = 0) -> Completion:
+        """Answer one request. Raises: EngineError."""
+        engine = self._engine or await self._ready()
+        return await engine.generate(request, priority)
+
+    async def score(self, requests: Sequence[ScoreRequest], priority: int = 0) -> list[Scores]:
+        """Answer requests that share a prefix. Raises: EngineError."""
+        engine = self._engine or await self._ready()
+        return await engine.score(requests, priority)
+
+    def flush(self) -> None:
+        """Send what waits for a batch to fill."""
+        if self._engine is not None:
+            self._engine.flush()

@@ -1,0 +1,229 @@
+"""Generations: the frozen inputs that decide a run's answers.
+
+A generation is the deciding part of the recipe with every default written out, the
+constitutions and templates as used, and who each engine is. Its digest is what a finished row
+is remembered under: when any of these changes, rows are replayed, and replaying asks only for
+what the change touched.
+
+On disk: `frozen/<digest>/` holds `generation.json` (all of the above), `recipe.yaml`,
+`principles/*.yaml` and `prompts/*.j2` as they were; `engines/<digest>.json` holds an engine's
+identity as settled at first contact. Nothing there is ever changed.
+
+What this module does not know: stores, rows, how an engine is reached.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from cai.digest import digest
+from cai.engine.identity import Identity
+from cai.errors import RecipeError
+from cai.principle import Constitution, load_constitution
+from cai.prompting import Form, Prompts, load_prompts
+from cai.recipe import EngineSection, Recipe
+from cai.shipped import find
+from cai.steps import STEPS_DIGEST, RespondPlan, RowPlan
+from cai.steps import JudgePlan, RevisePlan
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a recipe names, loaded: constitutions by name, templates by form."""
+
+    recipe: Recipe
+    constitutions: Mapping[str, Constitution]
+    prompts: Mapping[str, Prompts]
+    prompts_folder: Path
+
+    def constitution_for(self, subset: str) -> Constitution | None:
+        """The constitution of a subset, or None where the recipe has none for it."""
+        name = self.recipe.constitution_for(subset)
+        return self.constitutions[name] if name is not None else None
+
+
+def load_inputs(recipe: Recipe, beside: Path) -> Inputs:
+    """Load all constitutions and templates of a recipe that lies in the folder `beside`.
+
+    Raises: InputError and its kinds, before anything is asked.
+    """
+    names = dict.fromkeys(recipe.constitutions.values())
+    constitutions = {name: load_constitution(find(name, beside, "principles", ".yaml")) for name in names}
+    folder = find(recipe.prompts, beside)
+    if not folder.is_dir():
+        raise RecipeError(f"{folder} is not a folder of templates.", "Give the folder that holds judgement.j2.")
+    forms: dict[str, Form] = {section.form: section.form for section in recipe.engines.values()}
+    return Inputs(recipe, constitutions, {form: load_prompts(folder, form) for form in forms.values()}, folder)
+
+
+def row_plans(inputs: Inputs) -> dict[str, RowPlan]:
+    """What is done to a row, by the name of its constitution."""
+    return {name: _row_plan(inputs, constitution) for name, constitution in inputs.constitutions.items()}
+
+
+def _row_plan(inputs: Inputs, constitution: Constitution) -> RowPlan:
+    recipe = inputs.recipe
+    respond = revise = judge = None
+    if "respond" in recipe.roles_used():
+        engine = recipe.engine_for("respond")
+        prompts = inputs.prompts[recipe.engines[engine].form]
+        assert recipe.revise or recipe.feedback
+        section = recipe.feedback.sample_sampling if recipe.feedback else recipe.revise.sampling  # type: ignore[union-attr]
+        respond = RespondPlan(engine, prompts, section.sampling(_stops(recipe, engine)), recipe.seed)
+    if recipe.revise is not None:
+        engine = recipe.engine_for("revise")
+        revise = RevisePlan(
+            engine=engine,
+            prompts=inputs.prompts[recipe.engines[engine].form],
+            constitution=constitution,
+            rounds=recipe.revise.rounds,
+            critique=recipe.revise.critique,
+            critique_sampling=recipe.revise.critique_sampling.sampling(_stops(recipe, engine)),
+            sampling=recipe.revise.sampling.sampling(_stops(recipe, engine)),
+            seed=recipe.seed,
+        )
+    if recipe.feedback is not None:
+        engine = recipe.engine_for("judge")
+        count = None if recipe.feedback.principles == "all" else recipe.feedback.principles
+        prompts = inputs.prompts[recipe.engines[engine].form]
+        judge = JudgePlan(engine, prompts, constitution, count, recipe.feedback.min_option_mass, recipe.seed)
+    return RowPlan(
+        respond=respond,
+        revise=revise,
+        of=recipe.revise.of if recipe.revise else "rejected",
+        judge=judge,
+        pairs=tuple(recipe.feedback.pairs) if recipe.feedback else (),
+        samples=recipe.feedback.samples if recipe.feedback else 0,
+    )
+
+
+def _stops(recipe: Recipe, engine: str) -> tuple[str, ...]:
+    from cai.prompting import STOPS
+
+    return STOPS[recipe.engines[engine].form]
+
+
+# ---------------------------------------------------------------------- engines
+
+
+def _declared(section: EngineSection) -> str:
+    """What a recipe says of who an engine is; addresses and speeds do not count."""
+    said = section.model_dump(include={"kind", "model", "revision", "form", "template_args", "date", "tokenizer", "script"})
+    return digest("cai.declared-engine.v1", said)
+
+
+def frozen_identity(run: Path, section: EngineSection) -> Identity | None:
+    """The identity settled at an earlier contact, or None before the first."""
+    path = run / "frozen" / "engines" / f"{_declared(section)}.json"
+    try:
+        return Identity(**orjson.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return None
+
+
+def frozen_date(run: Path, section: EngineSection) -> str:
+    """The ISO date that a template asking for the day is told: declared, frozen, or today's."""
+    if section.date is not None:
+        return section.date
+    known = frozen_identity(run, section)
+    return known.date if known is not None else datetime.now(UTC).date().isoformat()
+
+
+def freeze_identity(run: Path, section: EngineSection, identity: Identity) -> Identity:
+    """Settle an engine's identity at first contact.
+
+    Raises: RecipeError where the engine now says another identity than the frozen one: a
+    different chat template under the same model name.
+    """
+    known = frozen_identity(run, section)
+    if known is None:
+        path = run / "frozen" / "engines" / f"{_declared(section)}.json"
+        _write(path, orjson.dumps(identity.record(), option=orjson.OPT_INDENT_2))
+        return identity
+    if known != identity:
+        changed = [name for name, value in identity.record().items() if known.record()[name] != value]
+        raise RecipeError(
+            f"The engine for {section.model} is not the one this run began with: its {', '.join(changed)} differ.",
+            f"Serve the same model and template again, or give the new one another `revision` in the recipe.",
+        )
+    return known
+
+
+# ---------------------------------------------------------------------- generations
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One generation of frozen inputs: its digest and where it lies."""
+
+    digest: str
+    folder: Path
+
+
+def freeze(run: Path, inputs: Inputs, identities: Mapping[str, Identity]) -> Generation:
+    """Freeze the inputs of a run; equal inputs give the same generation.
+
+    `identities` holds the engines of all roles used. Raises: OSError where the folder cannot
+    be written.
+    """
+    recipe = inputs.recipe
+    roles = recipe.roles_used()
+    content = {
+        "recipe": recipe.deciding(),
+        "constitutions": {
+            name: constitution.digest for name, constitution in inputs.constitutions.items()
+        },
+        "prompts": {form: inputs.prompts[form].digest for form in sorted(_forms(recipe))},
+        "engines": {role: identities[recipe.engine_for(role)].digest for role in roles},
+        "steps": STEPS_DIGEST,
+    }
+    # An engine's name in the recipe is a handle, not part of what it answers.
+    counted = {**content, "recipe": {k: v for k, v in content["recipe"].items() if k != "engines"}}  # type: ignore[attr-defined]
+    name = digest("cai.generation.v1", counted)
+    folder = run / "frozen" / name
+    if not (folder / "generation.json").exists():
+        _write_generation(folder, inputs, content, identities)
+    return Generation(name, folder)
+
+
+def _forms(recipe: Recipe) -> set[str]:
+    return {recipe.engines[recipe.engine_for(role)].form for role in recipe.roles_used()}
+
+
+def _write_generation(
+    folder: Path, inputs: Inputs, content: dict[str, Any], identities: Mapping[str, Identity]
+) -> None:
+    draft = folder.with_name(folder.name + ".draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    (draft / "principles").mkdir(parents=True)
+    for constitution in inputs.constitutions.values():
+        shutil.copyfile(constitution.path, draft / "principles" / constitution.path.name)
+    for form in sorted(_forms(inputs.recipe)):
+        for template in inputs.prompts[form].templates.values():
+            for name, text in template.sources.items():
+                place = draft / "prompts" / ("base" if form == "completion" else "") / Path(name).name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_text(text, "utf-8")
+    from ruamel.yaml import YAML
+
+    with (draft / "recipe.yaml").open("w", encoding="utf-8") as file:
+        YAML(typ="safe", pure=True).dump(inputs.recipe.model_dump(mode="json"), file)
+    record = {**content, "identities": {name: identity.record() for name, identity in identities.items()}}
+    (draft / "generation.json").write_bytes(
+        orjson.dumps(record, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
+    )
+    draft.replace(folder)
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".draft")
+    draft.write_bytes(data)
+    draft.replace(path)

@@ -1,0 +1,176 @@
+"""The job: rows stream through their steps, a bounded number at a time, without stage barriers.
+
+A fixed number of workers each take the next row from the source, run all its steps, and
+remember the outcome in the store. Older rows go first wherever an engine has a queue. A row
+that was finished under the same generation is skipped before it is parsed.
+
+A row whose engine fails for good goes into quarantine and the job goes on; an engine that is
+down, refuses every request, or a store that cannot be written stops it. `stop` ends the job
+gently: no new request is sent, those under way are answered and kept.
+
+What this module does not know: how a step works, what a request is, how progress is shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import orjson
+
+from cai.ask import Ask, StoppedError
+from cai.errors import EngineDownError, EngineError, EngineRefusedError
+from cai.outcome import Outcome, outcome_digest
+from cai.run_folder import RunFolder
+from cai.source import Excluded, Row, Source
+from cai.steps import RowPlan, run_row
+from cai.store import Store
+
+ROWS_IN_FLIGHT_MAX = 8192
+
+
+@dataclass
+class Progress:
+    """How far a job is; counts of rows, of this process unless it says otherwise.
+
+    `total`: rows that the job will look at, None where unknown; `before`: finished earlier.
+    """
+
+    total: int | None = None
+    before: int = 0
+    finished: int = 0
+    excluded: Counter[str] = field(default_factory=Counter)
+    quarantined: Counter[str] = field(default_factory=Counter)
+    in_flight: int = 0
+    started_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def seen(self) -> int:
+        """All rows dealt with."""
+        return self.before + self.finished + self.excluded.total() + self.quarantined.total()
+
+    def elapsed_s(self) -> float:
+        """Seconds since the job began."""
+        return time.monotonic() - self.started_s
+
+
+class Job:
+    """One go at a run: takes rows, runs their steps, remembers their outcomes."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        source: Source,
+        plans: Callable[[str], RowPlan | None],
+        ask: Ask,
+        store: Store,
+        generation: str,
+    ) -> None:
+        self.progress = Progress()
+        self.outcomes: list[Outcome] | None = None
+        self._run = run
+        self._source = source
+        self._plans = plans
+        self._ask = ask
+        self._store = store
+        self._generation = generation
+        self._admitted = 0
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End gently: admit no row, send no request; what is under way is answered and kept."""
+        self._stopping = True
+        self._ask.stop()
+
+    def finished(self, row: str) -> bool:
+        """Whether a row was finished under this generation, now or earlier."""
+        return outcome_digest(row, self._generation) in self._store
+
+    async def work(self, rows_in_flight: int, only: Callable[[str], bool] | None = None) -> None:
+        """Take all rows (or those that `only` names by id) through their steps.
+
+        Raises: EngineDownError, EngineRefusedError, StoreError, SourceError; what was answered
+        by then is kept.
+        """
+        items = self._source.items(skip=self._skip, only=only)
+        workers = max(1, min(rows_in_flight, ROWS_IN_FLIGHT_MAX))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(workers):
+                    group.create_task(self._worker(items))
+        except BaseExceptionGroup as errors:
+            error: BaseException = errors
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
+            raise error from errors
+        await self._store.synced()
+
+    def _skip(self, row: str) -> bool:
+        if self.finished(row):
+            self.progress.before += 1
+            return True
+        return False
+
+    async def _worker(self, items: Iterator[Row | Excluded]) -> None:
+        for item in items:
+            if self._stopping:
+                return
+            if isinstance(item, Excluded):
+                self.progress.excluded[item.reason] += 1
+                continue
+            await self._row(item)
+            if self._stopping:
+                return
+
+    async def _row(self, row: Row) -> None:
+        self._admitted += 1
+        number = self._admitted
+        plan = self._plans(row.subset)
+        self.progress.in_flight += 1
+        try:
+            if plan is None:
+                outcome = Outcome(row.id, "no_constitution", (), (), ())
+            else:
+                outcome = await run_row(row, plan, self._ask.for_row(row.id, number))
+        except StoppedError:
+            return
+        except (EngineDownError, EngineRefusedError):
+            raise
+        except EngineError as error:
+            self._quarantine(row, error)
+            return
+        finally:
+            self.progress.in_flight -= 1
+            self._ask.leave(number)
+        self._remember(outcome)
+
+    def _remember(self, outcome: Outcome) -> None:
+        key = outcome_digest(outcome.row, self._generation)
+        self._store.put(key, outcome.record(), {"row": outcome.row, "stage": "outcome"})
+        if outcome.excluded is not None:
+            self.progress.excluded[outcome.excluded] += 1
+        else:
+            self.progress.finished += 1
+
+    def _quarantine(self, row: Row, error: EngineError) -> None:
+        self.progress.quarantined[type(error).__name__] += 1
+        line = {
+            "row": row.id,
+            "source": row.source,
+            "line": row.line,
+            "error": type(error).__name__,
+            "problem": error.problem,
+        }
+        with self._run.quarantine.open("ab") as file:
+            file.write(orjson.dumps(line) + b"\n")
+
+
+def rows_in_flight(wanted: int, engines: Mapping[str, int]) -> int:
+    """How many rows to have under way: as asked, or enough to fill every engine.
+
+    `engines`: requests that each engine in use wants in flight.
+    """
+    return wanted or min(ROWS_IN_FLIGHT_MAX, max(1, sum(engines.values())))

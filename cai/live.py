@@ -1,0 +1,111 @@
+"""A run put together: recipe, frozen inputs, engines, store, and the job over them.
+
+`LiveRun` is what a verb holds while a run is being worked on. It takes the store's lock first,
+loads everything that people wrote, settles who the engines are, freezes the generation, and
+only then is there a job. Engines open at their first request.
+
+What this module does not know: the pilot, the terminal, what a dataset is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Self
+
+from cai.ask import Ask
+from cai.engine.identity import Identity
+from cai.engine.kinds import LazyEngine, make_engine
+from cai.frozen import (
+    Generation,
+    Inputs,
+    freeze,
+    freeze_identity,
+    frozen_date,
+    frozen_identity,
+    load_inputs,
+    row_plans,
+)
+from cai.job import Job, rows_in_flight
+from cai.recipe import Recipe, load_recipe
+from cai.run_folder import RunFolder
+from cai.source import Source, open_sources
+from cai.steps import RowPlan
+from cai.store import Store
+
+
+class LiveRun:
+    """An opened run; use it as an asynchronous context manager.
+
+    Raises on entering: RunLockedError, StoreError, InputError and its kinds, EngineError.
+    """
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
+        self.recipe: Recipe = load_recipe(run.recipe)
+        self.inputs: Inputs = load_inputs(self.recipe, run.path)
+        self.source: Source = open_sources(self.recipe.sources, run.path)
+        self.engines: dict[str, LazyEngine] = {}
+        self.identities: dict[str, Identity] = {}
+        self._plans: Mapping[str, RowPlan] = row_plans(self.inputs)
+        self.store: Store
+        self.ask: Ask
+        self.generation: Generation
+        self.job: Job
+
+    async def __aenter__(self) -> Self:
+        self.store = Store(self.run.store, writable=True)
+        try:
+            await self._begin()
+        except BaseException:
+            await self._end()
+            raise
+        return self
+
+    async def _begin(self) -> None:
+        for role in self.recipe.roles_used():
+            name = self.recipe.engine_for(role)
+            if name not in self.engines:
+                self.engines[name] = self._engine(name)
+        for name, engine in self.engines.items():
+            if frozen_identity(self.run.path, engine.section) is None:
+                await engine.open()
+            self.identities[name] = engine.identity
+        self.generation = freeze(self.run.path, self.inputs, self.identities)
+        self.ask = Ask(self.store, self.engines, self.identities)
+        self.job = Job(self.run, self.source, self.plan, self.ask, self.store, self.generation.digest)
+        self.store.start()
+
+    def _engine(self, name: str) -> LazyEngine:
+        section = self.recipe.engines[name]
+        date = frozen_date(self.run.path, section)
+        return LazyEngine(
+            name,
+            section,
+            make=lambda: make_engine(name, section, date),
+            settle=lambda identity: freeze_identity(self.run.path, section, identity),
+            known=frozen_identity(self.run.path, section),
+        )
+
+    def plan(self, subset: str) -> RowPlan | None:
+        """What is done to the rows of a subset, or None where the recipe has no constitution for it."""
+        constitution = self.inputs.constitution_for(subset)
+        return self._plans[constitution.name] if constitution is not None else None
+
+    @property
+    def rows_in_flight(self) -> int:
+        """How many rows to have under way."""
+        wanted = {name: engine.concurrency for name, engine in self.engines.items()}
+        return rows_in_flight(self.recipe.run.rows_in_flight, wanted)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._end()
+
+    async def _end(self) -> None:
+        try:
+            for engine in self.engines.values():
+                await engine.close()
+        finally:
+            try:
+                await self.store.stop()
+            finally:
+                self.store.close()

@@ -1,0 +1,171 @@
+"""The pilot: some rows first, spread over the whole source, so that a person sees what comes
+before the rest is paid for.
+
+Pilot rows are those with the lowest draws among all rows, so they are spread evenly, the same
+for every go, and part of the run like any other row. What they show is summed up here:
+probability on the options, order consistency, usable revisions, agreement with the human label,
+and the cost of what remains.
+
+What this module does not know: how a row is worked on, how the summary is shown.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+from cai.digest import digest, draw
+from cai.outcome import Outcome
+from cai.recipe import PilotSection, Recipe, source_digest
+from cai.run_folder import RunFolder
+from cai.source import Source
+
+
+class PilotChoice(BaseModel):
+    """Which rows are the pilot's, and what was counted on the way; kept in `pilot.json`.
+
+    `key`: digest of the sources, their files, the seed and the pilot's size; `approved`: the
+    generations with which a person or the thresholds let the run go on.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: str
+    rows: list[str]
+    total: int
+    subsets: dict[str, int]
+    approved: list[str] = []
+
+
+def choose_pilot(run: RunFolder, recipe: Recipe, source: Source) -> PilotChoice:
+    """The pilot of a run: as remembered, or chosen now by one pass over the source's ids.
+
+    Raises: SourceError.
+    """
+    key = digest(
+        "cai.pilot.v1",
+        [source_digest(recipe.sources), source.fingerprint(), recipe.seed, recipe.pilot.rows],
+    )
+    known = read_pilot(run)
+    if known is not None and known.key == key:
+        return known
+    subsets: Counter[str] = Counter()
+    total = 0
+
+    def ranked() -> Iterable[tuple[int, str]]:
+        nonlocal total
+        for row, subset in source.ids():
+            total += 1
+            subsets[subset] += 1
+            yield draw(recipe.seed, "pilot", row), row
+
+    lowest = heapq.nsmallest(max(1, recipe.pilot.rows), ranked())[: recipe.pilot.rows]
+    choice = PilotChoice(key=key, rows=[row for _, row in lowest], total=total, subsets=dict(subsets))
+    write_pilot(run, choice)
+    return choice
+
+
+def read_pilot(run: RunFolder) -> PilotChoice | None:
+    """The remembered pilot, or None."""
+    try:
+        return PilotChoice.model_validate_json(run.pilot.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def write_pilot(run: RunFolder, choice: PilotChoice) -> None:
+    """Remember the pilot."""
+    draft = run.pilot.with_suffix(".draft")
+    draft.write_bytes(orjson.dumps(choice.model_dump(), option=orjson.OPT_INDENT_2))
+    draft.replace(run.pilot)
+
+
+@dataclass(frozen=True)
+class Share:
+    """k of n, with a 95 % Wilson interval; `share`, `low`, `high` are None where n is 0."""
+
+    k: int
+    n: int
+
+    @property
+    def share(self) -> float | None:
+        """k / n."""
+        return self.k / self.n if self.n else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The interval's ends. Source: Wilson 1927, by statsmodels."""
+        if not self.n:
+            return None
+        from statsmodels.stats.proportion import proportion_confint
+
+        low, high = proportion_confint(self.k, self.n, alpha=0.05, method="wilson")
+        return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class PilotSummary:
+    """What the pilot's rows show. Shares carry their counts; means are None where nothing counts."""
+
+    rows: int
+    excluded: Counter[str]
+    option_mass: float | None
+    order_consistency: float | None
+    usable: Share
+    unchanged: Share
+    flags: Counter[str]
+    agreement: Share
+    ties: int
+    abstained: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+def summarise(outcomes: Sequence[Outcome]) -> PilotSummary:
+    """Sum up outcomes; agreement is that of decided human pairs."""
+    done = [outcome for outcome in outcomes if outcome.excluded is None]
+    rounds = [item for outcome in done for revision in outcome.revisions for item in revision.rounds]
+    feedback = [item for outcome in done for item in outcome.feedback]
+    human = [item for item in feedback if item.kind == "human"]
+    decided = [item.probability for item in human if item.probability not in (None, 0.5)]
+    return PilotSummary(
+        rows=len(outcomes),
+        excluded=Counter(outcome.excluded for outcome in outcomes if outcome.excluded is not None),
+        option_mass=_mean([item.option_mass for item in feedback]),
+        order_consistency=_mean([item.order_consistency for item in feedback]),
+        usable=Share(sum(item.usable for item in rounds), len(rounds)),
+        unchanged=Share(sum("unchanged" in item.flags for item in rounds), len(rounds)),
+        flags=Counter(flag for item in rounds for flag in item.flags),
+        agreement=Share(sum(p is not None and p > 0.5 for p in decided), len(decided)),
+        ties=sum(item.probability == 0.5 for item in human),
+        abstained=sum(item.probability is None for item in human),
+        prompt_tokens=sum(item.prompt_tokens for item in rounds) + sum(item.prompt_tokens for item in feedback),
+        completion_tokens=sum(item.completion_tokens for item in rounds),
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def failed_thresholds(summary: PilotSummary, section: PilotSection) -> list[str]:
+    """The recipe's thresholds that the pilot does not reach, in words; empty where all pass."""
+    measured = {
+        "min_option_mass": summary.option_mass,
+        "min_order_consistency": summary.order_consistency,
+        "min_usable_revisions": summary.usable.share,
+        "min_agreement": summary.agreement.share,
+    }
+    failed = []
+    for name, value in measured.items():
+        wanted = getattr(section, name)
+        if wanted is not None and (value is None or value < wanted):
+            found = "not measured" if value is None else f"{value:.3f}"
+            failed.append(f"{name} is {wanted:g}, the pilot's figure is {found}")
+    return failed

@@ -1,0 +1,59 @@
+"""A run opened for reading: recipe, frozen inputs, store, without engines and without the lock.
+
+`cai status`, `show` and `dataset` stand on it; it can be opened while another process works on
+the run.
+
+What this module does not know: how a run is worked on (cai/live.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Self
+
+from cai.engine.identity import Identity
+from cai.errors import RunError
+from cai.frozen import Generation, Inputs, freeze, frozen_identity, load_inputs, row_plans
+from cai.recipe import Recipe, load_recipe
+from cai.run_folder import RunFolder
+from cai.source import Source, open_sources
+from cai.steps import RowPlan
+from cai.store import Store
+
+
+class ReadRun:
+    """A run for reading; use it as a context manager.
+
+    Raises: RunError where the run has not begun with the recipe as it now stands; InputError
+    and its kinds; StoreError.
+    """
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
+        self.recipe: Recipe = load_recipe(run.recipe)
+        self.inputs: Inputs = load_inputs(self.recipe, run.path)
+        self.identities: dict[str, Identity] = {}
+        for role in self.recipe.roles_used():
+            name = self.recipe.engine_for(role)
+            identity = frozen_identity(run.path, self.recipe.engines[name])
+            if identity is None:
+                raise RunError(
+                    f"The run {run.name} has not begun with the engine {name!r} as the recipe now describes it.",
+                    f"Type: cai run {run.path}",
+                )
+            self.identities[name] = identity
+        self.generation: Generation = freeze(run.path, self.inputs, self.identities)
+        self.source: Source = open_sources(self.recipe.sources, run.path)
+        self.store = Store(run.store)
+        self._plans: Mapping[str, RowPlan] = row_plans(self.inputs)
+
+    def plan(self, subset: str) -> RowPlan | None:
+        """What is done to the rows of a subset, or None where the recipe has no constitution for it."""
+        constitution = self.inputs.constitution_for(subset)
+        return self._plans[constitution.name] if constitution is not None else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.store.close()

@@ -1,0 +1,87 @@
+"""A run's folder: which file is where.
+
+    recipe.yaml          what was asked (people write it)
+    frozen/              generations of frozen inputs (cai/frozen.py)
+    store/               answers (cai/store)
+    pilot.json           which rows are the pilot's, how many rows there are, what was approved
+    quarantine.jsonl     rows that failed in the last go, with the error
+    dataset/             made from the store
+    comparison.json      made from the dataset
+
+What this module does not know: what these files hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cai.errors import RecipeError, RunError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The places in a run's folder."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.path.name
+
+    @property
+    def recipe(self) -> Path:
+        """What was asked."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def store(self) -> Path:
+        """The answers."""
+        return self.path / "store"
+
+    @property
+    def frozen(self) -> Path:
+        """The generations."""
+        return self.path / "frozen"
+
+    @property
+    def pilot(self) -> Path:
+        """The pilot's rows and its approval."""
+        return self.path / "pilot.json"
+
+    @property
+    def quarantine(self) -> Path:
+        """The rows that failed."""
+        return self.path / "quarantine.jsonl"
+
+    @property
+    def dataset(self) -> Path:
+        """The dataset."""
+        return self.path / "dataset"
+
+    @property
+    def comparison(self) -> Path:
+        """The comparison."""
+        return self.path / "comparison.json"
+
+
+def open_run(given: Path) -> RunFolder:
+    """The run that a person names by its folder or by its recipe.
+
+    Raises: RecipeError for a recipe that does not lie in a run's folder, RunError where there
+    is no such run.
+    """
+    if given.is_dir():
+        run = RunFolder(given.resolve())
+        if not run.recipe.is_file():
+            raise RunError(f"{given} has no recipe.yaml, so it is no run.", "`cai init` writes one to start from.")
+        return run
+    if given.name == "recipe.yaml" and given.is_file():
+        return RunFolder(given.resolve().parent)
+    if given.is_file():
+        raise RecipeError(
+            f"{given} does not lie in a run's folder.",
+            f"Move it to runs/{given.stem}/recipe.yaml and type: cai run runs/{given.stem}",
+        )
+    raise RunError(f"There is no run {given}.", "Give a folder under runs/; `cai init` writes one to start from.")
