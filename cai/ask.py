@@ -57,7 +57,9 @@ class StoppedError(Exception):
 class Ask:
     """Answers requests for all rows of a run. Steps get a `RowAsk` from `for_row`."""
 
-    def __init__(self, store: Store, engines: Mapping[str, Engine], identities: Mapping[str, Identity]) -> None:
+    def __init__(
+        self, store: Store, engines: Mapping[str, Engine], identities: Mapping[str, Identity]
+    ) -> None:
         self.store = store
         self.engines = engines
         self.accounts: dict[tuple[str, str], Account] = {}
@@ -174,7 +176,7 @@ class Ask:
         engine = self.engines[requests[0].engine]
         if isinstance(requests[0], ScoreRequest):
             return await engine.score(cast(list[ScoreRequest], requests), priority)
-        return [await engine.generate(cast(GenerateRequest, requests[0]), priority)]
+        return [await engine.generate(requests[0], priority)]
 
     async def _wait(self, future: asyncio.Future[Answer], row: RowAsk) -> Answer:
         self._begin_wait(row.number)

@@ -30,8 +30,7 @@ from cai.principle import Constitution, load_constitution
 from cai.prompting import Form, Prompts, load_prompts
 from cai.recipe import EngineSection, Recipe
 from cai.shipped import find
-from cai.steps import STEPS_DIGEST, RespondPlan, RowPlan
-from cai.steps import JudgePlan, RevisePlan
+from cai.steps import STEPS_DIGEST, JudgePlan, RespondPlan, RevisePlan, RowPlan
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,13 @@ def load_inputs(recipe: Recipe, beside: Path) -> Inputs:
     constitutions = {name: load_constitution(find(name, beside, "principles", ".yaml")) for name in names}
     folder = find(recipe.prompts, beside)
     if not folder.is_dir():
-        raise RecipeError(f"{folder} is not a folder of templates.", "Give the folder that holds judgement.j2.")
+        raise RecipeError(
+            f"{folder} is not a folder of templates.", "Give the folder that holds judgement.j2."
+        )
     forms: dict[str, Form] = {section.form: section.form for section in recipe.engines.values()}
-    return Inputs(recipe, constitutions, {form: load_prompts(folder, form) for form in forms.values()}, folder)
+    return Inputs(
+        recipe, constitutions, {form: load_prompts(folder, form) for form in forms.values()}, folder
+    )
 
 
 def row_plans(inputs: Inputs) -> dict[str, RowPlan]:
@@ -115,7 +118,9 @@ def _stops(recipe: Recipe, engine: str) -> tuple[str, ...]:
 
 def _declared(section: EngineSection) -> str:
     """What a recipe says of who an engine is; addresses and speeds do not count."""
-    said = section.model_dump(include={"kind", "model", "revision", "form", "template_args", "date", "tokenizer", "script"})
+    said = section.model_dump(
+        include={"kind", "model", "revision", "form", "template_args", "date", "tokenizer", "script"}
+    )
     return digest("cai.declared-engine.v1", said)
 
 
@@ -151,7 +156,7 @@ def freeze_identity(run: Path, section: EngineSection, identity: Identity) -> Id
         changed = [name for name, value in identity.record().items() if known.record()[name] != value]
         raise RecipeError(
             f"The engine for {section.model} is not the one this run began with: its {', '.join(changed)} differ.",
-            f"Serve the same model and template again, or give the new one another `revision` in the recipe.",
+            "Serve the same model and template again, or give the new one another `revision` in the recipe.",
         )
     return known
 
@@ -177,9 +182,7 @@ def freeze(run: Path, inputs: Inputs, identities: Mapping[str, Identity]) -> Gen
     roles = recipe.roles_used()
     content = {
         "recipe": recipe.deciding(),
-        "constitutions": {
-            name: constitution.digest for name, constitution in inputs.constitutions.items()
-        },
+        "constitutions": {name: constitution.digest for name, constitution in inputs.constitutions.items()},
         "prompts": {form: inputs.prompts[form].digest for form in sorted(_forms(recipe))},
         "engines": {role: identities[recipe.engine_for(role)].digest for role in roles},
         "steps": STEPS_DIGEST,

@@ -26,11 +26,31 @@ from cai.frozen import (
     row_plans,
 )
 from cai.job import Job, rows_in_flight
-from cai.recipe import Recipe, load_recipe
+from cai.errors import InputError
+from cai.recipe import EngineSection, Recipe, load_recipe
 from cai.run_folder import RunFolder
+from cai.shipped import find
 from cai.source import Source, open_sources
 from cai.steps import RowPlan
 from cai.store import Store
+
+
+def located(section: EngineSection, run: RunFolder) -> EngineSection:
+    """An engine's section with its model and tokenizer folders found, as files that a recipe names are.
+
+    A name that is no folder stays as it is: it may be one of the Hub's.
+    """
+    found: dict[str, str] = {}
+    for key in ("path", "tokenizer", "script"):
+        name = getattr(section, key)
+        if name is None:
+            continue
+        try:
+            found[key] = str(find(name, run.path))
+        except InputError:
+            if key == "script":
+                raise
+    return section.model_copy(update=found)
 
 
 class LiveRun:
@@ -67,7 +87,7 @@ class LiveRun:
             if name not in self.engines:
                 self.engines[name] = self._engine(name)
         for name, engine in self.engines.items():
-            if frozen_identity(self.run.path, engine.section) is None:
+            if frozen_identity(self.run.path, self.recipe.engines[name]) is None:
                 await engine.open()
             self.identities[name] = engine.identity
         self.generation = freeze(self.run.path, self.inputs, self.identities)
@@ -76,14 +96,15 @@ class LiveRun:
         self.store.start()
 
     def _engine(self, name: str) -> LazyEngine:
-        section = self.recipe.engines[name]
-        date = frozen_date(self.run.path, section)
+        declared = self.recipe.engines[name]
+        section = located(declared, self.run)
+        date = frozen_date(self.run.path, declared)
         return LazyEngine(
             name,
             section,
             make=lambda: make_engine(name, section, date),
-            settle=lambda identity: freeze_identity(self.run.path, section, identity),
-            known=frozen_identity(self.run.path, section),
+            settle=lambda identity: freeze_identity(self.run.path, declared, identity),
+            known=frozen_identity(self.run.path, declared),
         )
 
     def plan(self, subset: str) -> RowPlan | None:

@@ -56,7 +56,7 @@ class Value:
     does not alter or compare them. Whether it is empty can be asked (`{% if critique %}`).
     """
 
-    __slots__ = ("kind", "origin", "text", "_escaped")
+    __slots__ = ("_escaped", "kind", "origin", "text")
 
     def __init__(self, text: str, kind: PartKind, origin: str) -> None:
         self.text = text

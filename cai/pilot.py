@@ -144,7 +144,8 @@ def summarise(outcomes: Sequence[Outcome]) -> PilotSummary:
         agreement=Share(sum(p is not None and p > 0.5 for p in decided), len(decided)),
         ties=sum(item.probability == 0.5 for item in human),
         abstained=sum(item.probability is None for item in human),
-        prompt_tokens=sum(item.prompt_tokens for item in rounds) + sum(item.prompt_tokens for item in feedback),
+        prompt_tokens=sum(item.prompt_tokens for item in rounds)
+        + sum(item.prompt_tokens for item in feedback),
         completion_tokens=sum(item.completion_tokens for item in rounds),
     )
 

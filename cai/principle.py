@@ -86,7 +86,9 @@ class Constitution:
         Rendezvous hashing: the highest draw wins, so that adding a principle to n moves about
         1/(n+1) of the rows and reordering the file moves none.
         """
-        return max(self.principles, key=lambda p: (draw(seed, "principle", row, origin, round_number, p.id), p.id))
+        return max(
+            self.principles, key=lambda p: (draw(seed, "principle", row, origin, round_number, p.id), p.id)
+        )
 
     def choose(self, seed: int, row: str, count: int | None) -> tuple[Principle, ...]:
         """The principles that judge one row: all (None), or `count` drawn for the row, in file order."""

@@ -35,7 +35,13 @@ VARIABLES: dict[Stage, dict[str, bool]] = {
 
 STOPS: dict[Form, tuple[str, ...]] = {
     "chat": (),
-    "completion": ("\n\nHuman:", "\n\nAssistant:", "\n\nCritique request:", "\n\nRevision request:", "\n\n---"),
+    "completion": (
+        "\n\nHuman:",
+        "\n\nAssistant:",
+        "\n\nCritique request:",
+        "\n\nRevision request:",
+        "\n\n---",
+    ),
 }
 """Where an answer ends: a chat model says so itself, a base model goes on with the next label."""
 
@@ -45,7 +51,11 @@ _SPEAKER = {"user": "User", "assistant": "Assistant", "system": "System"}
 def turn_values(turns: Sequence[Turn], row: str) -> list[dict[str, Any]]:
     """The turns as a template sees them: role, speaker, text. `row` names the row in origins."""
     return [
-        {"role": turn.role, "speaker": _SPEAKER[turn.role], "text": Value(turn.text, "row", f"{row} prompt[{index}]")}
+        {
+            "role": turn.role,
+            "speaker": _SPEAKER[turn.role],
+            "text": Value(turn.text, "row", f"{row} prompt[{index}]"),
+        }
         for index, turn in enumerate(turns)
     ]
 
@@ -59,7 +69,8 @@ class Prompts:
     def __init__(self, sources: Mapping[Stage, tuple[str, str]], form: Form, folder: Path | None) -> None:
         self.form: Form = form
         self.templates = {
-            stage: Template(name, source, folder, VARIABLES[stage]) for stage, (name, source) in sources.items()
+            stage: Template(name, source, folder, VARIABLES[stage])
+            for stage, (name, source) in sources.items()
         }
         for stage, template in self.templates.items():
             rehearse(template, stage)
@@ -69,9 +80,13 @@ class Prompts:
         """The digest of all templates, what they include among it."""
         return digest("cai.prompts.v1", {stage: t.digest for stage, t in self.templates.items()})
 
-    def critique(self, turns: list[dict[str, Any]], response: Value, principle: Mapping[str, Value]) -> Rendered:
+    def critique(
+        self, turns: list[dict[str, Any]], response: Value, principle: Mapping[str, Value]
+    ) -> Rendered:
         """Ask what is wrong with a response."""
-        return self.templates["critique"].render({"turns": turns, "response": response, "principle": principle})
+        return self.templates["critique"].render(
+            {"turns": turns, "response": response, "principle": principle}
+        )
 
     def revision(
         self, turns: list[dict[str, Any]], response: Value, principle: Mapping[str, Value], critique: Value
@@ -116,14 +131,18 @@ def load_prompts(folder: Path, form: Form) -> Prompts:
 def _read(path: Path) -> str:
     try:
         if path.stat().st_size > TEMPLATE_MAX_BYTES:
-            raise TemplateError(f"{path} is larger than {TEMPLATE_MAX_BYTES:,} bytes.", "Is it the right file?")
+            raise TemplateError(
+                f"{path} is larger than {TEMPLATE_MAX_BYTES:,} bytes.", "Is it the right file?"
+            )
         return path.read_text("utf-8")
     except FileNotFoundError as error:
         raise TemplateError(f"There is no template {path}.", "`cai init` writes the whole set.") from error
     except UnicodeDecodeError as error:
         raise TemplateError(f"{path} is not UTF-8 (byte {error.start}).", "Save it as UTF-8.") from error
     except OSError as error:
-        raise TemplateError(f"{path} cannot be read: {error.strerror}.", "Check that you may read it.") from error
+        raise TemplateError(
+            f"{path} cannot be read: {error.strerror}.", "Check that you may read it."
+        ) from error
 
 
 def rehearse(template: Template, stage: Stage) -> Rendered:
@@ -142,5 +161,7 @@ def rehearse(template: Template, stage: Stage) -> Rendered:
             "End it with {% answer %}...{% endanswer %}, right before the letter of the option.",
         )
     if rendered.messages and rendered.messages[-1].role == "assistant":
-        raise TemplateError(f"{template.name}:1: its last message is the assistant's.", "Use {% answer %} for that.")
+        raise TemplateError(
+            f"{template.name}:1: its last message is the assistant's.", "Use {% answer %} for that."
+        )
     return rendered

@@ -146,7 +146,7 @@ class FeedbackSection(_Section):
     Source: 2212.08073, section 4.1; both orders as in 2309.00267, section 2.
     """
 
-    pairs: list[Literal["human", "revised", "sampled"]] = Field(default_factory=lambda: ["human", "revised"])
+    pairs: list[Literal["human", "revised", "sampled"]] = ["human", "revised"]
     principles: Literal["all"] | Count = "all"
     min_option_mass: Fraction = 0.5
     samples: Annotated[int, Field(ge=2)] = 2
@@ -256,9 +256,13 @@ def load_recipe(path: Path) -> Recipe:
             where = file.where(("roles", role))
             mistakes.append(f"{where}: there is no engine {name!r}{nearest(name, recipe.engines)}")
     if recipe.revise is None and recipe.feedback is None:
-        mistakes.append(f"{file.where()}: both revise and feedback are switched off, so there is nothing to do")
+        mistakes.append(
+            f"{file.where()}: both revise and feedback are switched off, so there is nothing to do"
+        )
     if recipe.feedback and "revised" in recipe.feedback.pairs and recipe.revise is None:
-        mistakes.append(f"{file.where(('feedback', 'pairs'))}: pairs of kind 'revised' need the revise section")
+        mistakes.append(
+            f"{file.where(('feedback', 'pairs'))}: pairs of kind 'revised' need the revise section"
+        )
     if mistakes:
         raise RecipeError("; ".join(mistakes) + ".", "Mend those lines.")
     return recipe

@@ -53,7 +53,9 @@ class RevisePlan:
     seed: int
 
 
-async def revise(turns: list[dict[str, Any]], original: Value, of: str, plan: RevisePlan, ask: AskText) -> Revision:
+async def revise(
+    turns: list[dict[str, Any]], original: Value, of: str, plan: RevisePlan, ask: AskText
+) -> Revision:
     """Run all rounds on one response.
 
     `turns`: the prompt as templates see it; `of`: the response's name, part of every draw.

@@ -75,7 +75,9 @@ def open_run(given: Path) -> RunFolder:
     if given.is_dir():
         run = RunFolder(given.resolve())
         if not run.recipe.is_file():
-            raise RunError(f"{given} has no recipe.yaml, so it is no run.", "`cai init` writes one to start from.")
+            raise RunError(
+                f"{given} has no recipe.yaml, so it is no run.", "`cai init` writes one to start from."
+            )
         return run
     if given.name == "recipe.yaml" and given.is_file():
         return RunFolder(given.resolve().parent)
@@ -84,4 +86,6 @@ def open_run(given: Path) -> RunFolder:
             f"{given} does not lie in a run's folder.",
             f"Move it to runs/{given.stem}/recipe.yaml and type: cai run runs/{given.stem}",
         )
-    raise RunError(f"There is no run {given}.", "Give a folder under runs/; `cai init` writes one to start from.")
+    raise RunError(
+        f"There is no run {given}.", "Give a folder under runs/; `cai init` writes one to start from."
+    )

@@ -20,7 +20,7 @@ def shipped(name: str) -> Path:
 
     Raises: InputError when the installation lacks it.
     """
-    for root in (_PACKAGE / "shipped", _PACKAGE.parent):
+    for root in (_PACKAGE / "shipped", _PACKAGE, _PACKAGE.parent):
         if (root / name).exists():
             return root / name
     raise InputError(f"This installation lacks {name}.", "Install cai again.")

@@ -109,9 +109,7 @@ async def _judge_human(
 ) -> list[Feedback]:
     if plan.judge is None or "human" not in plan.pairs or "chosen" not in responses:
         return []
-    pair = JudgedPair(
-        "human", "human", "chosen", "rejected", responses["chosen"], responses["rejected"]
-    )
+    pair = JudgedPair("human", "human", "chosen", "rejected", responses["chosen"], responses["rejected"])
     return [await judge(turns, pair, plan.judge, ask)]
 
 

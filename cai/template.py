@@ -25,9 +25,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import jinja2
+import jinja2.exceptions
 import jinja2.ext
 import jinja2.meta
 import jinja2.nodes
@@ -68,7 +69,7 @@ class Rendered:
 class _Placeholder:
     """Stands for a text while the template runs: it can be placed, and asked whether it is empty."""
 
-    __slots__ = ("_index", "_filled")
+    __slots__ = ("_filled", "_index")
 
     def __init__(self, index: int, filled: bool) -> None:
         self._index = index
@@ -138,7 +139,7 @@ class _Sandbox(jinja2.sandbox.SandboxedEnvironment):
         self.prefix = ""
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        raise jinja2.sandbox.SecurityError(f"arithmetic ({operator}) is switched off in templates")
+        raise jinja2.exceptions.SecurityError(f"arithmetic ({operator}) is switched off in templates")
 
     intercepted_binops = frozenset(("+", "-", "*", "/", "//", "**", "%"))
 
@@ -151,7 +152,8 @@ class _Literal:
 
 _Tree = tuple[str, str, jinja2.nodes.Template]
 _Piece = _Literal | int
-_Skeleton = tuple[tuple[Literal["system", "user", "assistant", "text", "answer"], tuple[_Piece, ...]], ...]
+_Section = Literal["system", "user", "assistant", "text", "answer"]
+_Skeleton = tuple[tuple[_Section, tuple[_Piece, ...]], ...]
 
 
 class Template:
@@ -201,11 +203,10 @@ class Template:
             text, _, _ = self._environment.loader.get_source(self._environment, wanted)
             tree = self._environment.parse(text, wanted, wanted)
             found[wanted] = (wanted, text, tree)
-            todo += [
-                node.template.value
-                for node in tree.find_all((jinja2.nodes.Include, jinja2.nodes.Extends, jinja2.nodes.Import))
-                if isinstance(node.template, jinja2.nodes.Const)  # type: ignore[attr-defined]
-            ]
+            for node in tree.find_all((jinja2.nodes.Include, jinja2.nodes.Extends, jinja2.nodes.Import)):
+                named = getattr(node, "template", None)
+                if isinstance(named, jinja2.nodes.Const):
+                    todo.append(named.value)
         return list(found.values())
 
     def _check_variables(self, trees: Sequence[_Tree], variables: Mapping[str, bool]) -> None:
@@ -234,7 +235,8 @@ class Template:
         skeleton = self._skeletons.get(shape)
         if skeleton is None:
             skeleton = self._skeletons[shape] = self._run(values)
-        messages, answer = [], ()
+        messages: list[Message] = []
+        answer: tuple[Part, ...] = ()
         for role, pieces in skeleton:
             quoted = len(pieces) > 1
             parts = tuple(self._set(piece, texts, quoted) for piece in pieces)
@@ -267,10 +269,13 @@ class Template:
             if traceback.tb_frame.f_code.co_filename in (self.name, "<template>"):
                 line = traceback.tb_lineno
             traceback = traceback.tb_next
-        return TemplateError(f"{self.name}:{line}: {error}.", "Mend that line; what a template is given stands in prompts/README.md.")
+        return TemplateError(
+            f"{self.name}:{line}: {error}.",
+            "Mend that line; what a template is given stands in prompts/README.md.",
+        )
 
     def _read(self, text: str) -> _Skeleton:
-        sections: list[tuple[str, list[_Piece]]] = []
+        sections: list[tuple[_Section, list[_Piece]]] = []
         outside: list[_Piece] = []
         current = outside
         origin = f"{self.name}:1"
@@ -289,16 +294,16 @@ class Template:
                         f"{self.name}: a message has the role {content!r}.", f"Roles are {', '.join(_ROLES)}."
                     )
                 current = []
-                sections.append((content, current))
+                sections.append((cast(_Section, content), current))
             else:
                 current = outside
         _add_literal(current, text[end:], origin)
         return self._finish(sections, outside)
 
-    def _finish(self, sections: list[tuple[str, list[_Piece]]], outside: list[_Piece]) -> _Skeleton:
+    def _finish(self, sections: list[tuple[_Section, list[_Piece]]], outside: list[_Piece]) -> _Skeleton:
         if not any(role != "answer" for role, _ in sections):
-            answer = [("answer", tuple(pieces)) for _, pieces in sections]
-            return (("text", tuple(_strip(outside, "\n"))), *answer)  # type: ignore[return-value]
+            text: tuple[_Section, tuple[_Piece, ...]] = ("text", tuple(_strip(outside, "\n")))
+            return (text, *((role, tuple(pieces)) for role, pieces in sections))
         if any(isinstance(piece, int) or piece.text.strip() for piece in outside):
             raise TemplateError(
                 f"{self.name}: there is text outside of its messages.",
@@ -306,8 +311,10 @@ class Template:
             )
         roles = [role for role, _ in sections]
         if "answer" in roles[:-1]:
-            raise TemplateError(f"{self.name}: the answer must come last, once.", "Move {% answer %} to the end.")
-        return tuple(  # type: ignore[return-value]
+            raise TemplateError(
+                f"{self.name}: the answer must come last, once.", "Move {% answer %} to the end."
+            )
+        return tuple(
             (role, tuple(_strip(pieces, "\n") if role == "answer" else _strip(pieces, None)))
             for role, pieces in sections
         )

@@ -63,11 +63,15 @@ def read_yaml(path: Path, error: MakeError) -> YamlFile:
             raise error(f"{path} has {size:,} bytes; {MAX_BYTES:,} are allowed.", "Is it the right file?")
         text = path.read_text("utf-8")
     except FileNotFoundError as missing:
-        raise error(f"There is no file {path}.", "Check the name; `cai init` writes a set to start from.") from missing
+        raise error(
+            f"There is no file {path}.", "Check the name; `cai init` writes a set to start from."
+        ) from missing
     except UnicodeDecodeError as bad:
         raise error(f"{path} is not UTF-8 (byte {bad.start}).", "Save it as UTF-8.") from bad
     except OSError as failure:
-        raise error(f"{path} cannot be read: {failure.strerror}.", "Check that it is a file you may read.") from failure
+        raise error(
+            f"{path} cannot be read: {failure.strerror}.", "Check that it is a file you may read."
+        ) from failure
     return parse_yaml(text, path, error)
 
 
@@ -101,7 +105,11 @@ def _has_alias(text: str) -> bool:
 
 
 def _plain(
-    node: Any, keys: tuple[Key, ...], places: dict[tuple[Key, ...], tuple[int, int]], path: Path, error: MakeError
+    node: Any,
+    keys: tuple[Key, ...],
+    places: dict[tuple[Key, ...], tuple[int, int]],
+    path: Path,
+    error: MakeError,
 ) -> Any:
     if len(keys) > MAX_DEPTH or len(places) > MAX_NODES:
         raise error(f"{path} is nested too deeply or too large.", "Is it the right file?")
@@ -131,7 +139,10 @@ def check(file: YamlFile, model: type[Model], error: MakeError) -> Model:
     Raises: one error that lists every mistake with its place.
     """
     if not isinstance(file.data, dict):
-        raise error(f"{file.path} does not hold keys and values at its top level.", "Start from what `cai init` writes.")
+        raise error(
+            f"{file.path} does not hold keys and values at its top level.",
+            "Start from what `cai init` writes.",
+        )
     try:
         return model.model_validate(file.data)
     except ValidationError as invalid:
@@ -150,10 +161,7 @@ def _mistake(file: YamlFile, item: Any, model: type[BaseModel]) -> str:
     known: tuple[Key, ...] = ()
     node = file.data
     for key in keys:  # a union's own tag stands in `loc` too: keep only real keys
-        if isinstance(node, dict) and key in node:
-            node = node[key]
-            known = (*known, key)
-        elif isinstance(node, list) and isinstance(key, int) and key < len(node):
+        if (isinstance(node, dict) and key in node) or (isinstance(node, list) and isinstance(key, int) and key < len(node)):
             node = node[key]
             known = (*known, key)
     where = file.where(known)

@@ -147,7 +147,8 @@ class Display:
             f"{now.prompt_tokens:,} read, {now.completion_tokens:,} written, {now.tokens_per_s:,.0f} a second",
         )
         table.add_row(
-            "requests", f"{now.answered:,} answered, {now.from_store:,} from the store, {now.in_flight:,} rows under way"
+            "requests",
+            f"{now.answered:,} answered, {now.from_store:,} from the store, {now.in_flight:,} rows under way",
         )
         if now.excluded or now.quarantined or now.retries:
             table.add_row(

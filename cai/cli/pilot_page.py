@@ -61,8 +61,16 @@ def _number(value: float | None) -> str:
 def _figures(summary: PilotSummary) -> list[tuple[str, str, str]]:
     flags = ", ".join(f"{name} {count}" for name, count in summary.flags.most_common())
     rows = [
-        ("option mass", _number(summary.option_mass), "probability on A or B; near 1 means the judge answers the question"),
-        ("order consistency", _number(summary.order_consistency), "share of principles whose verdict survives swapping the two"),
+        (
+            "option mass",
+            _number(summary.option_mass),
+            "probability on A or B; near 1 means the judge answers the question",
+        ),
+        (
+            "order consistency",
+            _number(summary.order_consistency),
+            "share of principles whose verdict survives swapping the two",
+        ),
         ("agreement", share_text(summary.agreement), "AI label = human label, decided pairs, 95 % interval"),
         ("usable revisions", share_text(summary.usable), "not empty, cut, refused or broken"),
         ("unchanged revisions", share_text(summary.unchanged), "the model saw nothing to change"),
@@ -84,14 +92,20 @@ def _cost(live: LiveRun, summary: PilotSummary, choice: PilotChoice) -> list[str
         return ["The pilot holds every row; nothing is left to pay for."]
     factor = left / summary.rows
     prompt, completion = summary.prompt_tokens * factor, summary.completion_tokens * factor
-    line = f"cost of the rest     {left:,} rows, about {prompt:,.0f} tokens read and {completion:,.0f} written"
+    line = (
+        f"cost of the rest     {left:,} rows, about {prompt:,.0f} tokens read and {completion:,.0f} written"
+    )
     progress = live.job.progress
     if progress.finished >= 3:
         seconds = progress.elapsed_s() / progress.finished * left
         section = live.recipe.run
         hours = seconds / 3600 * section.gpus
         line += f", {duration(seconds)} at the pilot's speed ({hours:.1f} GPU-hours on {section.gpus:g} GPUs"
-        line += f", {hours * section.gpu_hour_price:,.2f} at the recipe's price)" if section.gpu_hour_price else ")"
+        line += (
+            f", {hours * section.gpu_hour_price:,.2f} at the recipe's price)"
+            if section.gpu_hour_price
+            else ")"
+        )
     return [line]
 
 
@@ -107,7 +121,10 @@ def _print_rows(console: Console, live: LiveRun, outcomes: Sequence[Outcome]) ->
         prompt = getattr(row, "prompt", ())
         if outcome is None or not prompt:
             continue
-        console.print(f"[bold]{escape(row.source)}:{row.line}[/bold]  cai show {live.run.name} --row {row.id[:12]}", soft_wrap=True)
+        console.print(
+            f"[bold]{escape(row.source)}:{row.line}[/bold]  cai show {live.run.name} --row {row.id[:12]}",
+            soft_wrap=True,
+        )
         _line(console, "human", prompt[-1].text)
         _print_outcome(console, outcome)
         console.print()

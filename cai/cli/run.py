@@ -29,7 +29,9 @@ def enter(app: typer.Typer) -> None:
 
 
 def run(
-    target: Annotated[Path, typer.Argument(metavar="RECIPE|RUN", help="A run's folder, or the recipe in it.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="RECIPE|RUN", help="A run's folder, or the recipe in it.")
+    ],
     yes: Annotated[bool, typer.Option("--yes", help="Go on after the pilot without asking.")] = False,
     pilot_only: Annotated[bool, typer.Option("--pilot-only", help="Stop after the pilot.")] = False,
 ) -> None:
@@ -127,7 +129,9 @@ def _finish(target: Path, quarantined: int) -> int:
     build_run(target, console=err())
     compare_run(target, console=out())
     if quarantined:
-        err().print(f"{quarantined:,} rows are in quarantine (quarantine.jsonl); the same command takes them up again.")
+        err().print(
+            f"{quarantined:,} rows are in quarantine (quarantine.jsonl); the same command takes them up again."
+        )
         return 3
     return 0
 

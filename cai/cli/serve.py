@@ -21,8 +21,12 @@ def enter(app: typer.Typer) -> None:
 
 
 def serve(
-    target: Annotated[Path, typer.Argument(metavar="RECIPE|RUN", help="A run's folder, or the recipe in it.")],
-    engine: Annotated[str, typer.Option("--engine", help="Which engine of the recipe; the only one by default.")] = "",
+    target: Annotated[
+        Path, typer.Argument(metavar="RECIPE|RUN", help="A run's folder, or the recipe in it.")
+    ],
+    engine: Annotated[
+        str, typer.Option("--engine", help="Which engine of the recipe; the only one by default.")
+    ] = "",
 ) -> None:
     """Start vLLM for a recipe's engine, wait until it answers a scored request, and stay with it."""
     from cai.recipe import load_recipe

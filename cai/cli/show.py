@@ -75,7 +75,9 @@ def find_row(run: ReadRun, wanted: str) -> Row:
             if number is not None:
                 break
     if not matches:
-        raise RunError(f"There is no row {wanted!r} in {run.run.name}.", "Ids stand in the column row_id of the dataset.")
+        raise RunError(
+            f"There is no row {wanted!r} in {run.run.name}.", "Ids stand in the column row_id of the dataset."
+        )
     if len(matches) > 1:
         raise RunError(f"{len(matches)} rows begin with {wanted!r}.", "Give more of the id.")
     if isinstance(matches[0], Excluded):
@@ -110,7 +112,10 @@ def _print_json(row: Row, exchanges: list[Exchange], outcome: Outcome | None) ->
                 "engine": exchange.request.engine,
                 "labels": exchange.request.labels,
                 "messages": [
-                    {"role": m.role, "parts": [{"text": p.text, "kind": p.kind, "origin": p.origin} for p in m.parts]}
+                    {
+                        "role": m.role,
+                        "parts": [{"text": p.text, "kind": p.kind, "origin": p.origin} for p in m.parts],
+                    }
                     for m in exchange.request.rendered.messages
                 ],
                 "answer_begins": exchange.request.rendered.answer_text,
@@ -134,7 +139,9 @@ def _print_row(console: Console, row: Row) -> None:
     flags = f"   flags: {', '.join(row.flags)}" if row.flags else ""
     console.print(f"{_text(row.source)}:{row.line}   {row.subset}/{row.split}{flags}", soft_wrap=True)
     for turn in row.prompt:
-        console.print(f"[bold]{'Human' if turn.role == 'user' else turn.role.capitalize()}:[/bold] {_text(turn.text)}")
+        console.print(
+            f"[bold]{'Human' if turn.role == 'user' else turn.role.capitalize()}:[/bold] {_text(turn.text)}"
+        )
     for name, turn in row.responses.items():
         console.print(f"[bold]{name}:[/bold] {_text(turn.text)}")
 
@@ -178,12 +185,15 @@ def _print_answer(console: Console, exchange: Exchange) -> None:
 
         options = exchange.request.options if hasattr(exchange.request, "options") else ()
         shown = ", ".join(
-            f"P({name}) = {math.exp(value):.4f}" for name, value in zip(options, answer.logprobs, strict=False)
+            f"P({name}) = {math.exp(value):.4f}"
+            for name, value in zip(options, answer.logprobs, strict=False)
         )
         outside = "unknown" if answer.outside is None else f"{answer.outside:.4f}"
         console.print(f"[bold]answer:[/bold] {shown}; outside the options {outside}")
     else:
-        console.print(f"[bold]answer[/bold] ({answer.finish}, {answer.prompt_tokens} + {answer.completion_tokens} tokens):")
+        console.print(
+            f"[bold]answer[/bold] ({answer.finish}, {answer.prompt_tokens} + {answer.completion_tokens} tokens):"
+        )
         console.print(f"[green]{_text(answer.text)}[/green]")
 
 
@@ -196,11 +206,15 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
         for item in revision.rounds:
             flags = ", ".join(item.flags) or "none"
             state = "usable" if item.usable else "not usable"
-            console.print(f"revision {item.number} of {revision.of} ({item.principle}): {state}; flags: {flags}")
+            console.print(
+                f"revision {item.number} of {revision.of} ({item.principle}): {state}; flags: {flags}"
+            )
             console.print(f"    {_text(item.text)}")
     for feedback in outcome.feedback:
         if feedback.probability is None:
-            console.print(f"{feedback.first} against {feedback.second}: no label, {feedback.abstained} principles abstained")
+            console.print(
+                f"{feedback.first} against {feedback.second}: no label, {feedback.abstained} principles abstained"
+            )
             continue
         console.print(
             f"{feedback.first} against {feedback.second}: P({feedback.first} is better) = {feedback.probability:.4f}, "

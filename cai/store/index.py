@@ -130,9 +130,9 @@ class Index:
             a, b = self._tables[-2:]
             if a.count > 4 * b.count or a.count + b.count > MERGED_MAX:
                 break
-            high = np.concatenate([a.high, b.high])
+            high = np.concatenate([b.high, a.high])  # the later record of a digest comes first
             order = np.argsort(high, kind="stable")
-            rest = np.concatenate([a.rest, b.rest])[order]
+            rest = np.concatenate([b.rest, a.rest])[order]
             name = f"table-{max(self._numbers()) + 1:06d}.bin"
             self._tables[-2:] = [self._write(name, high[order], rest)]
             dropped += [a, b]

@@ -104,7 +104,9 @@ class Store:
                 "Wait until it has ended, or end it; `cai status` reads a run at any time.",
             ) from error
         os.ftruncate(self._lock, 0)
-        name = f"process {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        name = (
+            f"process {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        )
         os.pwrite(self._lock, name.encode(), 0)
 
     def _catch_up(self) -> dict[int, int]:
@@ -174,7 +176,9 @@ class Store:
                 reader = self._readers[number] = os.open(segment_path(self.folder, number), os.O_RDONLY)
             return os.pread(reader, length, offset)
         except OSError as error:
-            raise StoreError(f"The store {self.folder} cannot be read: {error.strerror}.", _GONE_ON) from error
+            raise StoreError(
+                f"The store {self.folder} cannot be read: {error.strerror}.", _GONE_ON
+            ) from error
 
     def records(self) -> Iterator[Record]:
         """All sound records, in the order in which they were written, without the index."""
@@ -238,7 +242,9 @@ class Store:
                 view = view[os.write(self._file, view) :]
             os.fsync(self._file)
         except OSError as error:
-            self._failure = StoreError(f"The store {self.folder} cannot be written: {error.strerror}.", _GONE_ON)
+            self._failure = StoreError(
+                f"The store {self.folder} cannot be written: {error.strerror}.", _GONE_ON
+            )
             raise self._failure from error
         self._end = self._ends[self._segment] = start + len(data)
         return self._segment, start

@@ -1,0 +1,47 @@
+"""`cai compare`: the AI's labels against the human ones.
+
+What this module does not know: the statistics (cai/compare).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cai.cli.console import out
+from cai.errors import RunError
+
+
+def enter(app: typer.Typer) -> None:
+    """Enter the verb."""
+    app.command("compare")(compare)
+
+
+def compare(
+    target: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the JSON instead.")] = False,
+) -> None:
+    """Compare the AI's labels with the human ones; also written to comparison.json."""
+    path = compare_run(target, console=None if as_json else out())
+    if as_json:
+        sys.stdout.write(path.read_text("utf-8"))
+
+
+def compare_run(target: Path, console: Console | None) -> Path:
+    """Compare, write comparison.json, print; returns the file. Raises: CaiError."""
+    from cai.compare import compare as compute
+    from cai.compare import print_comparison, write_comparison
+    from cai.run_folder import open_run
+
+    run = open_run(target)
+    if not (run.dataset / "summary.json").is_file():
+        raise RunError(f"The run {run.name} has no dataset yet.", f"Type: cai dataset {target}")
+    comparison = compute(run.dataset)
+    write_comparison(run.path, comparison)
+    if console is not None:
+        print_comparison(console, comparison)
+    return run.comparison

@@ -1,0 +1,40 @@
+"""`cai dataset`: build a run's dataset from its store.
+
+What this module does not know: the configs and their columns (cai/dataset).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cai.cli.console import err
+
+
+def enter(app: typer.Typer) -> None:
+    """Enter the verb."""
+    app.command("dataset")(dataset)
+
+
+def dataset(
+    target: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+) -> None:
+    """Build the dataset from what is finished: preferences, revisions, sft, traces."""
+    build_run(target, console=err())
+
+
+def build_run(target: Path, console: Console) -> None:
+    """Build a run's dataset and say what is in it. Raises: CaiError."""
+    from cai.dataset import build_dataset
+    from cai.reading import ReadRun
+    from cai.run_folder import open_run
+
+    with ReadRun(open_run(target)) as run:
+        summary = build_dataset(
+            run.run.path, run.recipe, run.generation.digest, run.source.items(), run.store
+        )
+        counts = ", ".join(f"{name} {count:,}" for name, count in summary.configs.items())
+        console.print(f"Dataset in {run.run.dataset}: {counts}", soft_wrap=True)

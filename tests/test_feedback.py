@@ -1,0 +1,168 @@
+"""Feedback: every sign in the chain from log-probabilities to a label, by hand-worked values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cai.conversation import Turn
+from cai.feedback import ORDERS, JudgedPair, JudgePlan, combine, judge, read_judgement
+from cai.parts import Value
+from cai.principle import Constitution, Principle
+from cai.prompting import load_prompts, turn_values
+from cai.request import Request, ScoreRequest, Scores
+from cai.yaml_file import YamlFile
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _principle(name: str, **extra: object) -> Principle:
+    forms = {"text": f"{name}.", "critique": "c", "revision": "r", "judgement": f"Which is better by {name}?"}
+    return Principle(id=name, **forms, **extra)  # type: ignore[arg-type]
+
+
+def _constitution(*principles: Principle) -> Constitution:
+    return Constitution("test", "Test", principles, YamlFile(Path("principles/test.yaml"), {}, {}))
+
+
+def _scores(p_a: float, outside: float = 0.0) -> Scores:
+    inside = 1.0 - outside
+    return Scores((math.log(p_a * inside), math.log((1 - p_a) * inside)), outside, 10)
+
+
+PAIR = JudgedPair(
+    "human", "human", "chosen", "rejected", Value("good", "row", "c"), Value("bad", "row", "r")
+)
+
+
+def test_a_judgement_shown_first_as_a_is_the_probability_of_a() -> None:
+    done = read_judgement(_principle("x"), "first_is_a", _scores(0.9), 0.5, "d")
+    assert done.probability == pytest.approx(0.9)
+
+
+def test_the_swap_is_undone() -> None:
+    done = read_judgement(_principle("x"), "first_is_b", _scores(0.9), 0.5, "d")
+    assert done.probability == pytest.approx(0.1)
+
+
+def test_a_question_for_the_worse_response_is_turned() -> None:
+    worse = _principle("x", polarity="worse")
+    assert read_judgement(worse, "first_is_a", _scores(0.9), 0.5, "d").probability == pytest.approx(0.1)
+    assert read_judgement(worse, "first_is_b", _scores(0.9), 0.5, "d").probability == pytest.approx(0.9)
+
+
+def test_the_probability_is_normalised_over_the_options_and_the_rest_is_kept() -> None:
+    done = read_judgement(_principle("x"), "first_is_a", _scores(0.75, outside=0.4), 0.5, "d")
+    assert done.probability == pytest.approx(0.75)
+    assert done.outside == 0.4
+
+
+def test_below_the_least_option_mass_a_judgement_abstains_and_is_no_label() -> None:
+    done = read_judgement(_principle("x"), "first_is_a", _scores(0.99, outside=0.51), 0.5, "d")
+    assert done.probability is None
+    assert done.abstained == "low_option_mass"
+
+
+def test_a_principle_with_one_order_only_does_not_count() -> None:
+    one, two = _principle("one"), _principle("two")
+    constitution = _constitution(one, two)
+    scores = [_scores(0.9), _scores(0.8), _scores(0.5, outside=0.9), _scores(0.4)]
+    judgements = [
+        read_judgement(principle, order, score, 0.5, "d")
+        for (order, principle), score in zip(
+            ((order, p) for order in ORDERS for p in (one, two)), scores, strict=True
+        )
+    ]
+    done = combine(PAIR, constitution, (one, two), judgements, scores)
+    assert done.abstained == 1
+    # only `two` stands: (0.8 + (1 - 0.4)) / 2 = 0.7
+    assert done.probability == pytest.approx(0.7)
+    assert done.order_consistency == 1.0
+
+
+def test_weights_count() -> None:
+    heavy, light = _principle("heavy", weight=3), _principle("light", weight=1)
+    judgements = [
+        read_judgement(p, order, _scores(p_a), 0.5, "d")
+        for order, p, p_a in (
+            ("first_is_a", heavy, 0.8),
+            ("first_is_b", heavy, 0.2),
+            ("first_is_a", light, 0.4),
+            ("first_is_b", light, 0.6),
+        )
+    ]
+    done = combine(PAIR, _constitution(heavy, light), (heavy, light), judgements, [])
+    assert done.probability == pytest.approx((3 * 0.8 + 1 * 0.4) / 4)
+
+
+class _Judge:
+    """Scores by a rule on what is shown; no engine."""
+
+    row = "row"
+
+    def __init__(self, p_of_a: object) -> None:
+        self.p_of_a = p_of_a
+        self.asked: list[ScoreRequest] = []
+
+    async def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
+        self.asked += requests
+        return [_scores(self.p_of_a(request.rendered.messages[0].text)) for request in requests]  # type: ignore[operator]
+
+    def digest(self, request: Request) -> str:
+        return request.digest("engine")
+
+
+def _plan(*principles: Principle) -> JudgePlan:
+    return JudgePlan("main", load_prompts(ROOT / "prompts", "chat"), _constitution(*principles), None, 0.5, 0)
+
+
+TURNS = turn_values([Turn("user", " question")], "row")
+
+
+async def test_a_judge_that_always_says_a_gives_one_half_and_no_consistency() -> None:
+    done = await judge(TURNS, PAIR, _plan(_principle("x"), _principle("y")), _Judge(lambda text: 0.97))
+    assert done.probability == pytest.approx(0.5)
+    assert done.order_consistency == 0.0
+
+
+async def test_a_judge_that_reads_prefers_the_better_response_in_whichever_place() -> None:
+    def reads(text: str) -> float:
+        return 0.9 if text.index("good") < text.index("bad") else 0.1
+
+    plan = _plan(_principle("x"))
+    done = await judge(TURNS, PAIR, plan, _Judge(reads))
+    assert done.probability == pytest.approx(0.9)
+    assert done.order_consistency == 1.0
+    swapped = JudgedPair("human", "human", "rejected", "chosen", PAIR.second_value, PAIR.first_value)
+    done = await judge(TURNS, swapped, plan, _Judge(reads))
+    assert done.probability == pytest.approx(0.1)
+
+
+async def test_both_orders_of_every_principle_are_asked_and_each_has_its_own_digest() -> None:
+    asked = _Judge(lambda text: 0.5)
+    done = await judge(TURNS, PAIR, _plan(_principle("x"), _principle("y"), _principle("z")), asked)
+    assert len({request.digest("e") for request in asked.asked}) == 6
+    assert {(j.principle, j.order) for j in done.judgements} == {(p, o) for p in "xyz" for o in ORDERS}
+    assert {j.request for j in done.judgements} == {request.digest("engine") for request in asked.asked}
+
+
+@given(st.floats(0.01, 0.99), st.floats(0.01, 0.99))
+def test_exchanging_the_two_responses_turns_the_probability(one: float, two: float) -> None:
+    x = _principle("x")
+    first = [
+        read_judgement(x, "first_is_a", _scores(one), 0.5, "d"),
+        read_judgement(x, "first_is_b", _scores(two), 0.5, "d"),
+    ]
+    second = [
+        read_judgement(x, "first_is_a", _scores(two), 0.5, "d"),
+        read_judgement(x, "first_is_b", _scores(one), 0.5, "d"),
+    ]
+    p = combine(PAIR, _constitution(x), (x,), first, []).probability
+    q = combine(PAIR, _constitution(x), (x,), second, []).probability
+    assert p is not None and q is not None
+    assert p + q == pytest.approx(1.0)
