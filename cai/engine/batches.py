@@ -105,7 +105,8 @@ class GrowingLayer(DynamicLayer):  # type: ignore[no-untyped-call]
             self.lazy_initialization(key_states, value_states)
             self.keys, self.values = key_states, value_states
             return self.keys, self.values
-        assert self.keys is not None and self.values is not None
+        assert self.keys is not None
+        assert self.values is not None
         total = length + key_states.shape[-2]
         if self._room is None or self._room[0].shape[-2] < total:
             self._room = (_with_room(self.keys, total), _with_room(self.values, total))
@@ -358,7 +359,8 @@ def _scored(logits: torch.Tensor, options: Sequence[tuple[tuple[int, ...], ...]]
     spellings = max(len(ids) for row in options for ids in row)
     blank = [-1] * spellings
     padded = [
-        [([*spelled, *blank])[:spellings] for spelled in (*row, *[()] * (names - len(row)))] for row in options
+        [([*spelled, *blank])[:spellings] for spelled in (*row, *[()] * (names - len(row)))]
+        for row in options
     ]
     ids = torch.tensor(padded, device=logits.device)
     chosen = logprobs.gather(1, ids.clamp(min=0).flatten(1)).view(ids.shape)
