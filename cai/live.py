@@ -43,7 +43,7 @@ def located(section: EngineSection, run: RunFolder) -> EngineSection:
     found: dict[str, str] = {}
     for key in ("path", "tokenizer", "script"):
         name = getattr(section, key)
-        if name is None:
+        if name is None or (key == "script" and not name.endswith(".py")):
             continue
         try:
             found[key] = str(find(name, run.path))

@@ -75,6 +75,9 @@ class Value:
 
 _TAG = re.compile(r"</?([A-Za-z][\w-]*)>")
 _LABEL = re.compile(r"(?m)^[ \t]*([A-Z]\w*(?: \w+)?)[ \t]*:")
+_RULE = re.compile(r"(?m)^[ \t]*([-=*_#~])\1{2,}[ \t]*$")
+_LINE_START = "(?:(?m:^)|(?<=[\r\v\f\x85\u2028\u2029]))"
+_BLANK = "[ \t\u00a0]*"
 _SPEAKERS = ("Human", "Assistant", "H", "A", "User", "AI", "System")
 
 
@@ -85,9 +88,12 @@ class Marks:
         tags = sorted(set(_TAG.findall(literal_text)))
         labels = sorted({*_SPEAKERS, *_LABEL.findall(literal_text)}, key=lambda label: (-len(label), label))
         label = "|".join(re.escape(name) for name in labels)
-        alternatives = [rf"(?m:^)(?=[ \t]*(?:{label})[ \t]*:)"]
+        alternatives = [rf"{_LINE_START}(?={_BLANK}(?:{label}){_BLANK}:)"]
         if tags:
-            alternatives.append("(?=</?(?:" + "|".join(map(re.escape, tags)) + r")[ \t\n]*>)")
+            alternatives.append("(?i:(?=</?(?:" + "|".join(map(re.escape, tags)) + r")\s*>))")
+        rules = "|".join(sorted({re.escape(found[1]) + "{3,}" for found in _RULE.finditer(literal_text)}))
+        if rules:
+            alternatives.append(rf"{_LINE_START}(?={_BLANK}(?:{rules}){_BLANK}(?m:$))")
         self._mark = re.compile("|".join(alternatives))
 
     def escape(self, text: str) -> str:

@@ -41,6 +41,7 @@ from cai.errors import TemplateError
 from cai.parts import FOREIGN, Marks, Message, MessageRole, Part, Value
 
 TEMPLATE_MAX_BYTES = 200_000
+_FILE_NODES = (jinja2.nodes.Include, jinja2.nodes.Extends, jinja2.nodes.Import, jinja2.nodes.FromImport)
 _ROLES: tuple[MessageRole, ...] = ("system", "user", "assistant")
 _VALUE, _LINE, _OPEN, _CLOSE, _END = "\ue000", "\ue001", "\ue002", "\ue003", "\ue004"
 _MARKS = re.compile(f"([{_VALUE}{_LINE}{_OPEN}{_CLOSE}])([^{_END}]*){_END}")
@@ -203,10 +204,13 @@ class Template:
             text, _, _ = self._environment.loader.get_source(self._environment, wanted)
             tree = self._environment.parse(text, wanted, wanted)
             found[wanted] = (wanted, text, tree)
-            for node in tree.find_all((jinja2.nodes.Include, jinja2.nodes.Extends, jinja2.nodes.Import)):
+            for node in tree.find_all(_FILE_NODES):
                 named = getattr(node, "template", None)
-                if isinstance(named, jinja2.nodes.Const):
-                    todo.append(named.value)
+                if not isinstance(named, jinja2.nodes.Const) or not isinstance(named.value, str):
+                    raise jinja2.TemplateSyntaxError(
+                        "a file is named by plain text in quotes", node.lineno, wanted
+                    )
+                todo.append(named.value)
         return list(found.values())
 
     def _check_variables(self, trees: Sequence[_Tree], variables: Mapping[str, bool]) -> None:
@@ -279,7 +283,7 @@ class Template:
         outside: list[_Piece] = []
         current = outside
         origin = f"{self.name}:1"
-        end = 0
+        end = before = 0  # `before`: how much of `outside` stands before the last section
         for mark in _MARKS.finditer(text):
             _add_literal(current, text[end : mark.start()], origin)
             end = mark.end()
@@ -295,9 +299,16 @@ class Template:
                     )
                 current = []
                 sections.append((cast(_Section, content), current))
+                before = len(outside)
             else:
                 current = outside
         _add_literal(current, text[end:], origin)
+        after = any(isinstance(piece, int) or piece.text.strip() for piece in outside[before:])
+        roles = [role for role, _ in sections]
+        if "answer" in roles[:-1] or ("answer" in roles and after):
+            raise TemplateError(
+                f"{self.name}: the answer must come last, once.", "Move {% answer %} to the end."
+            )
         return self._finish(sections, outside)
 
     def _finish(self, sections: list[tuple[_Section, list[_Piece]]], outside: list[_Piece]) -> _Skeleton:
@@ -308,11 +319,6 @@ class Template:
             raise TemplateError(
                 f"{self.name}: there is text outside of its messages.",
                 "Put all text between {% message %} and {% endmessage %}, or use no messages at all.",
-            )
-        roles = [role for role, _ in sections]
-        if "answer" in roles[:-1]:
-            raise TemplateError(
-                f"{self.name}: the answer must come last, once.", "Move {% answer %} to the end."
             )
         return tuple(
             (role, tuple(_strip(pieces, "\n") if role == "answer" else _strip(pieces, None)))
@@ -337,6 +343,8 @@ def _literal_text(tree: jinja2.nodes.Template) -> str:
 
 
 def _add_literal(pieces: list[_Piece], text: str, origin: str) -> None:
+    if _RESERVED.search(text):
+        raise TemplateError(f"{origin}: it cuts or changes a text.", "A template places texts whole.")
     if text:
         pieces.append(_Literal(text, origin))
 

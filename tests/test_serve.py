@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ async def test_it_is_ready_only_when_a_scored_request_is_answered(bench: Bench) 
 async def test_the_flags_are_right_and_arguments_of_the_recipe_come_last(bench: Bench) -> None:
     async with bench.server() as server:
         argv = bench.seen()["argv"]
-    flags = dict(zip(argv, argv[1:], strict=False))
+    flags = dict(pairwise(argv))
     assert flags["--model"] == "some/folder"
     assert flags["--served-model-name"] == "toy"
     assert flags["--host"] == "127.0.0.1"
@@ -152,7 +153,7 @@ def test_a_model_of_the_hub_is_pinned_to_its_revision() -> None:
         kind="server", model="org/name", revision="abc", dtype="float32", tokenizer="t", serve=ServeSection()
     )
     command = VllmServer(section).command()
-    flags = dict(zip(command, command[1:], strict=False))
+    flags = dict(pairwise(command))
     assert flags["--model"] == "org/name"
     assert flags["--revision"] == "abc"
     assert flags["--dtype"] == "float32"
