@@ -18,7 +18,7 @@ transformers = pytest.importorskip("transformers")
 
 from cai.engine.batches import GrowingLayer, LanguageModel  # noqa: E402
 from cai.engine.draws import Draws, Prompt  # noqa: E402
-from cai.engine.local import LocalEngine, _Waiting, around_oldest, groups_of  # noqa: E402
+from cai.engine.local import LocalEngine, Waiting, around_oldest, groups_of  # noqa: E402
 from cai.errors import EngineAnswerError, EngineDownError, EngineRefusedError, MissingExtraError  # noqa: E402
 from cai.parts import Message, Part  # noqa: E402
 from cai.recipe import EngineSection  # noqa: E402
@@ -309,9 +309,9 @@ async def test_one_flush_answers_everything_that_waits(folder: Path) -> None:
     await engine.close()
 
 
-def waiting(number: int, tokens: int, rows: int = 1) -> _Waiting:
+def waiting(number: int, tokens: int, rows: int = 1) -> Waiting:
     future: asyncio.Future[Any] = asyncio.Future(loop=asyncio.new_event_loop())
-    return _Waiting(Prompt([1], Sampling(), 0), "x", rows, tokens, (number, 0), future)
+    return Waiting(Prompt([1], Sampling(), 0), "x", rows, tokens, (number, 0), future)
 
 
 @pytest.mark.parametrize(

@@ -318,6 +318,7 @@ class LanguageModel:
             past_key_values=cache,
             use_cache=cache is not None,
         ).logits
+        self._last = None
         if logits.shape[1] == 1:
             return logits[:, 0]
         return logits[torch.arange(len(ids), device=self._device), last]

@@ -12,10 +12,9 @@ becomes tokens (cai/engine/encoding.py), rows, the store.
 from __future__ import annotations
 
 import asyncio
-import importlib
+import itertools
 import logging
 import math
-import os
 from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,18 +23,24 @@ from typing import TYPE_CHECKING, Any
 
 from cai.engine.encoding import Encoder, load_encoder
 from cai.engine.identity import Identity
-from cai.errors import EngineAnswerError, EngineDownError, EngineError, EngineRefusedError, MissingExtraError
+from cai.engine.loading import end_tokens, load_decoder, load_model, require_extra
+from cai.errors import EngineAnswerError, EngineDownError, EngineRefusedError
 from cai.recipe import EngineSection
 from cai.request import Completion, GenerateRequest, ScoreRequest, Scores
 
 if TYPE_CHECKING:
-    from cai.engine.batches import Answered, Group, LanguageModel, Prompt
+    from cai.engine.batches import Answered, Group, LanguageModel
+    from cai.engine.draws import Prompt
 
 _log = logging.getLogger(__name__)
 
+TICKS = 4
+"""Turns of the event loop between two batches: rows that were just answered ask again within
+these, and go into the next batch instead of missing it."""
+
 
 @dataclass(eq=False, slots=True)
-class _Waiting:
+class Waiting:
     """Work that waits for its batch. `age` sorts the oldest row first; `due`: flushed."""
 
     work: Prompt | Group
@@ -62,7 +67,7 @@ class LocalEngine:
         self._section = section
         self._date = date
         self._batch_rows = section.batch_size
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[Waiting] = []
         self._arrivals = 0
         self._running: asyncio.Task[None] | None = None
         self._worker: ThreadPoolExecutor | None = None
@@ -96,7 +101,7 @@ class LocalEngine:
 
     async def generate(self, request: GenerateRequest, priority: int = 0) -> Completion:
         """Answer one request. Raises: EngineError."""
-        from cai.engine.batches import Prompt
+        from cai.engine.draws import Prompt
 
         ids = self._encoder.encode(request)
         self._refuse_empty(ids)
@@ -160,7 +165,7 @@ class LocalEngine:
             raise EngineDownError(f"Engine {self.name!r} is not open.")
         self._arrivals += 1
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(work, kind, rows, tokens, (priority, self._arrivals), answer))
+        self._waiting.append(Waiting(work, kind, rows, tokens, (priority, self._arrivals), answer))
         self._start()
         return answer
 
@@ -169,10 +174,10 @@ class LocalEngine:
         if self._running is None and not self._closed and (batch := self._next_batch()):
             self._running = asyncio.get_running_loop().create_task(self._run(batch))
 
-    def _next_batch(self) -> list[_Waiting]:
+    def _next_batch(self) -> list[Waiting]:
         """Take the next batch out of what waits: a full one, or else the fullest of what was flushed."""
         self._waiting = [waiting for waiting in self._waiting if not waiting.answer.done()]
-        kinds: dict[Hashable, list[_Waiting]] = {}
+        kinds: dict[Hashable, list[Waiting]] = {}
         for waiting in self._waiting:
             kinds.setdefault(waiting.kind, []).append(waiting)
         full = [kind for kind in kinds.values() if _rows(kind) >= self._batch_rows]
@@ -188,7 +193,7 @@ class LocalEngine:
         self._waiting = [waiting for waiting in self._waiting if id(waiting) not in taken]
         return batch
 
-    async def _run(self, batch: list[_Waiting]) -> None:
+    async def _run(self, batch: list[Waiting]) -> None:
         """Have one batch computed, hand out its answers, send the next."""
         loop = asyncio.get_running_loop()
         try:
@@ -204,6 +209,8 @@ class LocalEngine:
             raise
         else:
             self._hand_out(batch, answers)
+            for _ in range(TICKS):
+                await asyncio.sleep(0)
         finally:
             self._running = None
         self._start()
@@ -219,7 +226,7 @@ class LocalEngine:
                 "Run again; `device: cpu` for this engine tells whether the GPU is to blame.",
             ) from error
 
-    def _hand_out(self, batch: list[_Waiting], answers: list[Answered]) -> None:
+    def _hand_out(self, batch: list[Waiting], answers: list[Answered]) -> None:
         for waiting, answer in zip(batch, answers, strict=True):
             if waiting.answer.done():
                 continue
@@ -244,28 +251,29 @@ class LocalEngine:
                 f"Engine {self.name!r}: there is no folder {section.path}.",
                 "Mend `path` in the recipe; it is the folder that holds config.json and the weights.",
             )
+        tokenizer = section.tokenizer or place
         self._encoder = load_encoder(
-            section.tokenizer or place, section.revision, section.form, section.template_args, self._date
+            tokenizer, section.revision, section.form, section.template_args, self._date
         )
         model = load_model(self.name, section)
-        config = model.config.get_text_config()
-        self.context_tokens = getattr(config, "max_position_embeddings", None)
-        self._model = LanguageModel(model, end_tokens(model, TOKENIZER), DECODE)
-        self.identity = IDENTITY
-        _log.info("engine %s: %s on %s, %s", self.name, place, model.device, model.dtype)
+        ends, decode = load_decoder(tokenizer, section.revision)
+        self.context_tokens = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        self._model = LanguageModel(model, ends | end_tokens(model), decode)
+        self.identity = Identity(section.model, section.revision, **self._encoder.identity_parts())
+        _log.info("engine %s: %s on %s as %s", self.name, place, model.device, model.dtype)
 
 
-def _rows(batch: list[_Waiting]) -> int:
+def _rows(batch: list[Waiting]) -> int:
     return sum(waiting.rows for waiting in batch)
 
 
-def _fail(batch: list[_Waiting], error: Exception) -> None:
+def _fail(batch: list[Waiting], error: Exception) -> None:
     for waiting in batch:
         if not waiting.answer.done():
             waiting.answer.set_exception(error)
 
 
-def around_oldest(waiting: list[_Waiting], most_rows: int) -> list[_Waiting]:
+def around_oldest(waiting: list[Waiting], most_rows: int) -> list[Waiting]:
     """The oldest, and those nearest to it in length as far as they fit; shortest first."""
     ordered = sorted(waiting, key=lambda one: (one.tokens, one.age))
     place = min(range(len(ordered)), key=lambda index: ordered[index].age)
@@ -281,79 +289,14 @@ def around_oldest(waiting: list[_Waiting], most_rows: int) -> list[_Waiting]:
     return ordered[low:high]
 
 
-def require_extra(name: str) -> None:
-    """Check that torch and transformers are installed. Raises: MissingExtraError."""
-    for package in ("torch", "transformers"):
-        try:
-            importlib.import_module(package)
-        except ImportError as error:
-            raise MissingExtraError(
-                f"Engine {name!r} runs its model in this process, and {package} is not installed.",
-                'Install it with: pip install "cai[local]"',
-            ) from error
-
-
-def load_model(name: str, section: EngineSection) -> Any:
-    """The transformers model of a section, in evaluation mode on its device.
-
-    Raises: EngineRefusedError where there is no such model, it cannot be loaded, or there is
-    no such device.
-    """
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    place = section.path or section.model
-    try:
-        device = torch.device(section.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        dtype = section.dtype
-        if dtype == "auto":
-            dtype = "bfloat16" if device.type == "cuda" else "float32"
-        revision = {"revision": section.revision} if section.revision else {}
-        model = AutoModelForCausalLM.from_pretrained(place, dtype=getattr(torch, dtype), **revision)
-        if device.type == "cpu":
-            leave_a_core()
-        return model.to(device).eval()
-    except (OSError, ValueError, RuntimeError, AssertionError) as error:
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise EngineRefusedError(
-            f"Engine {name!r} cannot load the model {place}: {first_line}",
-            "Give a folder that holds config.json and the weights, or the name of a model on the Hub.",
-        ) from error
-
-
-def leave_a_core() -> None:
-    """Let torch use all cores but one, which the event loop needs.
-
-    torch's threads spin while they wait for each other: with one more busy thread than cores,
-    a small model was measured to run four times slower. `OMP_NUM_THREADS` overrides it.
-    """
-    import torch
-
-    if "OMP_NUM_THREADS" not in os.environ:
-        affinity = getattr(os, "sched_getaffinity", None)
-        cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-        torch.set_num_threads(max(1, cores - 1))
-
-
-def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
-    """The ids that end an answer, from all three places where a model may name them."""
-    found: set[int] = set()
-    for holder in (model.generation_config, model.config.get_text_config(), tokenizer):
-        ids = getattr(holder, "eos_token_id", None)
-        found.update(ids if isinstance(ids, (list, tuple)) else [] if ids is None else [ids])
-    return frozenset(found)
-
-
-def groups_of(
-    prompts: Sequence[list[int]], most: int, least_shared: int = 16
-) -> list[tuple[list[int], int]]:
+def groups_of(prompts: Sequence[list[int]], most: int, least_shared: int = 16) -> list[tuple[list[int], int]]:
     """Put prompts together so that the fewest tokens go through the model.
 
     Returns groups of at most `most` prompts as (indices into `prompts`, tokens shared); a
     beginning of fewer than `least_shared` tokens is not worth a pass of its own.
     """
     order = sorted(range(len(prompts)), key=lambda index: prompts[index])
-    common = [_common(prompts[a], prompts[b]) for a, b in zip(order, order[1:], strict=False)]
+    common = [_common(prompts[a], prompts[b]) for a, b in itertools.pairwise(order)]
     lengths = [len(prompts[index]) for index in order]
     groups: list[tuple[list[int], int]] = []
     for low, high in _cut(common, lengths, 0, len(order), least_shared)[1]:
@@ -373,7 +316,7 @@ def _cut(
     shared = min(common[low : high - 1])
     together = sum(lengths[low:high]) - (high - low - 1) * shared
     bounds = [low, *(i + 1 for i in range(low, high - 1) if common[i] == shared), high]
-    parts = [_cut(common, lengths, a, b, least) for a, b in zip(bounds, bounds[1:], strict=False)]
+    parts = [_cut(common, lengths, a, b, least) for a, b in itertools.pairwise(bounds)]
     apart = sum(cost for cost, _ in parts)
     if shared >= least and together <= apart:
         return together, [(low, high)]
