@@ -216,6 +216,7 @@ async def test_a_prompt_that_does_not_fit_is_an_answer_not_an_error(folder: Path
     assert (await engine.generate(text_request("hi", max_tokens=room + 1))).finish == "too_long"
     [first, second] = (await answered(engine, engine.score([score_request("hi"), score_request(long)])))[0]
     assert (first.finish, second.finish, second.logprobs) == ("stop", "too_long", ())
+    assert [one.finish for one in await engine.score([score_request(long)])] == ["too_long"]
     await engine.close()
 
 
@@ -266,6 +267,7 @@ async def test_scores_do_not_depend_on_how_requests_travel(folder: Path) -> None
 @pytest.mark.parametrize(
     "prompts, groups",
     [
+        ([], []),
         ([[1, 2, 3]], [([0], 2)]),
         ([[1, 2, 3, 4], [1, 2, 3, 5]], [([0, 1], 3)]),
         ([[1, 2, 3], [1, 2, 3]], [([0, 1], 2)]),
@@ -330,6 +332,30 @@ def test_a_batch_is_the_oldest_row_and_those_nearest_in_length(
     batch = around_oldest([waiting(age, tokens) for age, tokens in enumerate(lengths)], most)
     assert [one.tokens for one in batch] == chosen
     assert any(one.age == (0, 0) for one in batch)
+
+
+async def test_rows_that_were_just_answered_go_into_the_next_batch_together(folder: Path) -> None:
+    engine = await opened(folder, batch_size=16)
+    batches: list[int] = []
+
+    def note(module: Any, arguments: Any, named: dict[str, Any]) -> None:
+        rows, new_tokens = named["input_ids"].shape
+        if new_tokens > 1:
+            batches.append(rows)
+
+    engine._model._model.register_forward_pre_hook(note, with_kwargs=True)
+    asking: set[int] = set()
+
+    async def row(number: int) -> None:
+        for turn in range(3):
+            asking.add(number)
+            asyncio.get_running_loop().call_soon(lambda: engine.flush() if len(asking) == 5 else None)
+            await engine.generate(text_request(f"{number} {turn}"))
+            asking.discard(number)
+
+    await asyncio.wait_for(asyncio.gather(*map(row, range(5))), 30)
+    assert batches == [5, 5, 5]
+    await engine.close()
 
 
 async def test_the_event_loop_lives_on_while_a_batch_runs(folder: Path) -> None:

@@ -295,6 +295,8 @@ def groups_of(prompts: Sequence[list[int]], most: int, least_shared: int = 16) -
     Returns groups of at most `most` prompts as (indices into `prompts`, tokens shared); a
     beginning of fewer than `least_shared` tokens is not worth a pass of its own.
     """
+    if not prompts:
+        return []
     order = sorted(range(len(prompts)), key=lambda index: prompts[index])
     common = [_common(prompts[a], prompts[b]) for a, b in itertools.pairwise(order)]
     lengths = [len(prompts[index]) for index in order]
