@@ -347,14 +347,15 @@ async def test_rows_that_were_just_answered_go_into_the_next_batch_together(fold
     asking: set[int] = set()
 
     async def row(number: int) -> None:
-        for turn in range(3):
+        """The first two rows ask at once what the others ask second."""
+        for max_tokens in [4] if number < 2 else [3, 4]:
             asking.add(number)
             asyncio.get_running_loop().call_soon(lambda: engine.flush() if len(asking) == 5 else None)
-            await engine.generate(text_request(f"{number} {turn}"))
+            await engine.generate(text_request(str(number), max_tokens=max_tokens))
             asking.discard(number)
 
     await asyncio.wait_for(asyncio.gather(*map(row, range(5))), 30)
-    assert batches == [5, 5, 5]
+    assert batches == [3, 5]
     await engine.close()
 
 
