@@ -34,6 +34,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import eq
 
 
 class RevisionFlag(StrEnum):
@@ -122,10 +123,11 @@ def clean(raw: str, *, original: str, critique: str, finish: str) -> Cleaned:
 
 def _noticed(text: str, original: str, critique: str) -> set[RevisionFlag]:
     """The flags that alter nothing."""
+    refuses = _refuses_task(text, original)  # which speaks of "the response" too: no leak
     checks = {
         RevisionFlag.UNCHANGED: _same(text, original),
-        RevisionFlag.TASK_REFUSAL: _refuses_task(text, original),
-        RevisionFlag.LEAKED_CRITIQUE: _leaks(text, original, critique),
+        RevisionFlag.TASK_REFUSAL: refuses,
+        RevisionFlag.LEAKED_CRITIQUE: not refuses and _leaks(text, original, critique),
         RevisionFlag.REPETITION: _repeats(text),
     }
     return {flag for flag, present in checks.items() if present}
@@ -142,11 +144,15 @@ def _peel(text: str, original: str) -> tuple[str, set[RevisionFlag]]:
     kept_as_own = {flag for flag, strip in layers[::2] if strip(original) != original}
     for _ in range(_PEELS):
         before = text
-        for flag, strip in layers:
-            stripped = strip(text).strip() if flag not in kept_as_own else text
-            if stripped != text:
-                text = stripped
-                found.add(flag)
+        for _ in range(_PEELS):
+            front = text
+            for flag, strip in layers:
+                stripped = strip(text).strip() if flag not in kept_as_own else text
+                if stripped != text:
+                    text = stripped
+                    found.add(flag)
+            if text == front:
+                break
         text, cut = _cut_other_role(text, original)
         found |= cut
         stripped = _without_postscript(text, original)
@@ -160,14 +166,17 @@ def _peel(text: str, original: str) -> tuple[str, set[RevisionFlag]]:
 
 # --- plain text -----------------------------------------------------------------------------------
 
-_STRAIGHT = str.maketrans("\u2018\u2019\u02bc\u201c\u201d\u00a0", "'''\"\" ")
+_STRAIGHT = {"\u2018": "'", "\u2019": "'", "\u02bc": "'", "\u201c": '"', "\u201d": '"', "\u00a0": " "}
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
 _WORD = re.compile(r"\w+(?:'\w+)*")
 
 
 def _plain(text: str) -> str:
     """The text with straight quotes and apostrophes, each character in its old place."""
-    return text.translate(_STRAIGHT)
+    if not text.isascii():
+        for curly, straight in _STRAIGHT.items():  # ten times as fast as str.translate
+            text = text.replace(curly, straight)
+    return text
 
 
 def _same(text: str, original: str) -> bool:
@@ -231,9 +240,10 @@ _ANNOUNCES = re.compile(
     re.I,
 )
 _NEW_ANSWER = re.compile(
-    rf"\b(?:{_REWRITTEN}|{_MANNERED})(?:,?[ ](?:and[ ])?[\w-]+){{0,4}}?[ ]{_ANSWER}\b"
+    rf"\b(?:{_REWRITTEN}|{_MANNERED})(?:,?[ ](?:and[ ])?[\w-]+){{0,4}}?[ ]{_ANSWER}\b(?![ ](?:time|rate"
+    r"|team|plan|letter)s?\b)"
     r"|\b(?:updated|improved|edited|modified|corrected|alternative|adjusted|better|new|final)"
-    r"(?:,?[ ](?:and[ ])?[\w-]+){0,3}?[ ]response\b"
+    r"(?:,?[ ](?:and[ ])?[\w-]+){0,3}?[ ]response\b(?![ ](?:time|rate|team|plan|letter)s?\b)"
     rf"|\b(?:version|revision|re-?write|rewording|rephrasing)[ ](?:of|to|for)[ ]{_THE_ANSWER}\b"
     rf"|\b(?:{_REWRITE}|revising|rewriting|{_REWRITTEN})[ ](?:{_THE_ANSWER}"
     r"|the[ ]assistant's[ ]\w+(?:[ ]\w+)?)\b"
@@ -253,9 +263,11 @@ _FOR_THE_USER = re.compile(
     r"|\byour[ ](?!request|feedback|critique|critici[sz]m|instruction|concern|guideline|principle"
     r"|suggestion)"
     rf"|\b(?:version|revision|re-?write|rewording|rephrasing)s?[ ](?:of|to|for)[ ](?!{_THE_ANSWER}\b"
-    r"|the[ ]assistant)"
-    r"|\b(?:essay|poem|story|email|e-mail|letter|paragraph|sentence|recipe|song|joke|lyrics|code|article"
-    r"|review)\b",
+    r"|the[ ]assistant|(?:this|that|it)[ ]*(?:[.,;:!?]|$))",
+    re.I,
+)
+_WORKS = re.compile(
+    r"\b(?:essay|poem|story|email|e-mail|letter|paragraph|recipe|song|joke|lyrics|code|article|review)\b",
     re.I,
 )
 _OPENS = re.compile(
@@ -313,7 +325,7 @@ def _announces(clause: str, original: str, *, plainly: bool, block: bool) -> boo
         return False
     if _NEW_ANSWER.search(last):
         return True
-    if plainly or _TALKS_OF_REWRITING.search(original[:_TAIL_CHARS]):
+    if plainly or _WORKS.search(last) or _TALKS_OF_REWRITING.search(original[:_TAIL_CHARS]):
         return False
     return bool(_NEW_VERSION.search(last) or (block and _NEW_BLOCK.search(last)))
 
@@ -390,19 +402,22 @@ def _cut_other_role(text: str, original: str) -> tuple[str, set[RevisionFlag]]:
 
     `Human:` and `Assistant:` always do (they would break a transcript); `User:` and `H:` do
     unless the original has such a line too, or `H:` stands in a list of letters or a measure.
+    At the very start, `Assistant:` is a label, and `H:` may be anything.
     """
-    for mark in _TURN.finditer(text):
-        name = mark[1]
-        if name in ("User", "H") and _own_turns(original, name):
-            continue
-        if name == "H" and not _speaks(text, mark):
+    marks = _TURN.finditer(text)
+    own: set[str] | None = None
+    for mark in marks:
+        name, at_start = mark[1], not mark.start()
+        if own is None:
+            own = {line[1] for line in _TURN.finditer(original)} & {"User", "H"}
+        if (
+            name in own
+            or (at_start and name in ("Assistant", "H"))
+            or (name == "H" and not _speaks(text, mark))
+        ):
             continue
         return text[: mark.start()].rstrip(), {RevisionFlag.OTHER_ROLE}
     return text, set()
-
-
-def _own_turns(original: str, name: str) -> bool:
-    return any(mark[1] == name for mark in _TURN.finditer(original))
 
 
 def _speaks(text: str, mark: re.Match[str]) -> bool:
@@ -543,7 +558,7 @@ _NOTHING_TO_DO = re.compile(
     rf"[^.!?\n]{{0,80}}?\b(?:no[ ](?:revisions?|re-?writ\w+)[ ](?:(?:is|are|was|were)[ ])?(?:needed"
     r"|necessary|required)"
     rf"|{_ANSWER}[^.!?\n]{{0,60}}?\b(?:does[ ]not|doesn't)[ ](?:need"
-    r"|require)[ ](?:to[ ]be[ ])?(?:any[ ])?(?:further[ ])?(?:revis|re-?writ|chang)"
+    r"|require)[ ](?:to[ ]be[ ])?(?:any[ ])?(?:further[ ])?(?:revis|re-?writ|chang)\w*"
     rf"|(?:there[ ]is|there's|i[ ]see)[ ]nothing[ ](?:here[ ])?to[ ]{_REWRITE}|(?:no[ ]changes"
     r"|nothing)[ ](?:need(?:s|ed)?|are|is)\b"
     rf"[^.!?\n]{{0,40}}\b{_THE_ANSWER})\b",
@@ -562,7 +577,7 @@ def _refuses_task(text: str, original: str) -> bool:
         return True
     sentences = _SENTENCE_END.split(head.replace("\n", " "))[:3]
     for found in filter(None, map(_REFUSES.search, sentences)):
-        if _FOR_THE_USER.search(found[0]):
+        if _FOR_THE_USER.search(found[0]) or _WORKS.search(found[0]):
             continue
         if found["new"] or _OF_THE_ANSWER.match(found["rest"]):
             return True
@@ -575,24 +590,25 @@ def _refuses_task(text: str, original: str) -> bool:
 
 _FAULTS = (
     r"(?:harmful|unethical|racist|sexist|toxic|dangerous|illegal|offensive|inappropriate|insensitive"
-    r"|biased|misleading"
-    r"|problematic|disrespectful|rude|dismissive|evasive|preachy|condescending|judge?mental|unhelpful"
-    r"|should(?:[ ]not)?[ ]have"
-    r"|should[ ](?:avoid|not|be|instead)|could(?:[ ]be|[ ]have)|fail(?:s|ed)[ ]to|(?:does|did|is)[ ]not"
-    r"|doesn't|didn't|isn't|encourag\w+"
-    r"|promot\w+|perpetuat\w+|stereotyp\w+|appropriate|harmless|acceptable|contains?)"
+    r"|biased|misleading|problematic|disrespectful|rude|dismissive|evasive|preachy|condescending"
+    r"|judge?mental|unhelpful|should(?:[ ]not)?[ ]have|should[ ](?:avoid|instead)|could[ ]have"
+    r"|(?:should|could|can)[ ]be[ ](?:more|less|better|improved|revised|re-?written|changed)"
+    r"|fail(?:s|ed)[ ]to|(?:does|did)[ ]not[ ](?:address|acknowledge|consider|respect|promote)"
+    r"|encourag\w+|promot\w+|perpetuat\w+|stereotyp\w+|appropriate|harmless|acceptable)"
+)
+_JUDGED_VERBS = (
+    r"(?:is|was|should|could|does|did|doesn't|didn't|fail(?:s|ed)|contain(?:s|ed)|gives|gave|provide[sd]"
+    r"|encourag\w+"
+    r"|promot\w+|assum\w+|suggest\w+|implie[sd]|uses?|used|needs|says|said|perpetuat\w+|may|might|can)"
 )
 _JUDGES = re.compile(
-    r"(?:critique:?[ ]?|(?:overall|yes|no|first|in[ ](?:its|the|this)[ ](?:last[ ]"
-    r"|previous[ ])?response),[ ])?the[ ]"
-    r"(?:(?:assistant|ai|chatbot|model)(?:'s[ ](?:[\w-]+[ ])?(?:response|reply|answer|statement|advice"
-    r"|suggestion|comment|language|tone))?"
-    rf"|(?:(?:last|previous|original|initial|above)[ ])?response)"
-    r"[ ](?:(?:above|here)[ ])?(?:is|was|should|could|does|did|doesn't|didn't|fails|failed|contains?"
-    r"|gives|gave|provides|provided|encourag\w+"
-    rf"|promot\w+|assum\w+|suggest\w+|implie[sd]|uses?|used|needs|says|said|perpetuat\w+|may|might|can)\b"
-    rf"[^.!?\n]{{0,250}}?\b{_FAULTS}\b|the[ ]assistant[ ]should(?:[ ]not|n't)?[ ]have\b",
-    re.I,
+    r"^[ *_#>\"'-]{0,12}(?:critique:?[ ]?)?"
+    r"(?:(?:overall|yes|no|first|in[ ](?:its|the|this)[ ](?:last[ ]|previous[ ])?response),[ ])?the[ ]"
+    r"(?:(?:assistant|ai|chatbot|model)'s[ ](?:[\w-]+[ ])?(?:response|reply|answer|statement|advice"
+    r"|suggestion"
+    r"|comment|language|tone)|assistant|chatbot|(?:(?:last|previous|original|initial|above)[ ])?response)"
+    rf"(?:[ ](?:above|here))?(?=[ ]{_JUDGED_VERBS}\b)[^.!?\n]{{0,250}}?\b{_FAULTS}\b",
+    re.I | re.M,
 )
 _LAST_ANSWER = re.compile(
     rf"\b(?:the|this)[ ]assistant's[ ](?:last|previous|original|initial|prior|earlier)[ ](?:{_ANSWER}"
@@ -619,17 +635,10 @@ _RUN_WORDS_UNMARKED = 24
 def _leaks(text: str, original: str, critique: str) -> bool:
     """Whether the critique, or talk of its kind, stands in the text."""
     own, said = _plain(original), _plain(text)
-    for pattern in (_LAST_ANSWER, _EXCHANGE_LABEL):
+    for pattern in (_LAST_ANSWER, _EXCHANGE_LABEL, _JUDGES):
         if pattern.search(said) and not pattern.search(own):
             return True
-    if _judges(said) and not _judges(own):
-        return True
     return bool(critique) and _repeats_critique(text, original, _plain(critique))
-
-
-def _judges(text: str) -> bool:
-    """Whether a paragraph begins as a critique does."""
-    return any(_JUDGES.match(line.lstrip(" *_#>-\"'")[:_HEAD_CHARS]) for line in text.split("\n"))
 
 
 def _repeats_critique(text: str, original: str, critique: str) -> bool:
@@ -690,19 +699,26 @@ def _repeats(text: str) -> bool:
 
 
 def _circles(words: list[str], period: int) -> bool:
-    """Whether a phrase of so many words follows itself again and again."""
-    needed = 12 if period == 1 else 8 if period <= 3 else 5
-    run = 0
-    for at, (word, earlier) in enumerate(zip(words[period:], words, strict=False)):
-        run = run + 1 if word == earlier else 0
-        if run >= period * (needed - 1) and any(any(map(str.isalpha, w)) for w in words[at : at + period]):
+    """Whether a phrase of so many words, one with a letter in it, follows itself again and again."""
+    needed = period * ((12 if period == 1 else 8 if period <= 3 else 5) - 1)
+    if len(words) < needed + period:
+        return False
+    same = bytes(map(eq, words[period:], words))
+    at = same.find(b"\x01" * needed)
+    while at >= 0:
+        if any(any(map(str.isalpha, word)) for word in words[at : at + period]):
             return True
+        beyond = same.find(b"\x00", at)
+        at = same.find(b"\x01" * needed, beyond) if beyond >= 0 else -1
     return False
 
 
 def _same_sentence(text: str, words: int) -> bool:
     """Whether one sentence (of four words or more), five times or more, is half of the text."""
-    counts = Counter(tuple(_words(sentence)) for sentence in _SENTENCE_BREAK.split(text))
+    sentences = _SENTENCE_BREAK.split(_plain(text).lower())
+    if len(sentences) < 5:
+        return False
+    counts = Counter(tuple(_WORD.findall(sentence)) for sentence in sentences)
     return any(
         n >= 5 and len(sentence) >= 4 and n * len(sentence) * 2 >= words for sentence, n in counts.items()
     )

@@ -8,12 +8,13 @@ What this module does not know: how a run is worked on (cai/live.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Self
 
 from cai.engine.identity import Identity
 from cai.errors import RunError
 from cai.frozen import Generation, Inputs, freeze, frozen_identity, load_inputs, row_plans
+from cai.outcome import Outcome, outcome_digest, read_outcome
 from cai.recipe import Recipe, load_recipe
 from cai.run_folder import RunFolder
 from cai.source import Source, open_sources
@@ -51,6 +52,15 @@ class ReadRun:
         """What is done to the rows of a subset, or None where the recipe has no constitution for it."""
         constitution = self.inputs.constitution_for(subset)
         return self._plans[constitution.name] if constitution is not None else None
+
+    def outcomes(self, rows: Iterable[str]) -> dict[str, Outcome]:
+        """The outcomes of those rows that are finished, by row id."""
+        found = {}
+        for row in rows:
+            record = self.store.get(outcome_digest(row, self.generation.digest))
+            if record is not None:
+                found[row] = read_outcome(record.answer)
+        return found
 
     def __enter__(self) -> Self:
         return self

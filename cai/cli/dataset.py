@@ -36,5 +36,5 @@ def build_run(target: Path, console: Console) -> None:
         summary = build_dataset(
             run.run.path, run.recipe, run.generation.digest, run.source.items(), run.store
         )
-        counts = ", ".join(f"{name} {count:,}" for name, count in summary.configs.items())
+        counts = ", ".join(f"{name} {sum(splits.values()):,}" for name, splits in summary.configs.items())
         console.print(f"Dataset in {run.run.dataset}: {counts}", soft_wrap=True)

@@ -42,8 +42,13 @@ def run(
     raise typer.Exit(code)
 
 
-async def work(target: Path, *, yes: bool, pilot_only: bool) -> int:
-    """Work on a run; returns the exit code. Raises: CaiError."""
+async def work(
+    target: Path, *, yes: bool, pilot_only: bool, finish: Callable[[Path], None] | None = None
+) -> int:
+    """Work on a run, then `finish` it (build the dataset and compare); returns the exit code.
+
+    Raises: CaiError.
+    """
     from cai.live import LiveRun
     from cai.pilot import choose_pilot
     from cai.run_folder import open_run
@@ -67,7 +72,13 @@ async def work(target: Path, *, yes: bool, pilot_only: bool) -> int:
             console.print(f"Stopped; everything paid for is kept. Go on with: cai run {target}")
             return 130
         quarantined = live.job.progress.quarantined.total()
-    return _finish(target, quarantined)
+    (finish or _finish)(target)
+    if quarantined:
+        console.print(
+            f"{quarantined:,} rows are in quarantine (quarantine.jsonl); the same command takes them up again."
+        )
+        return 3
+    return 0
 
 
 async def _go(live: LiveRun, stage: str, total: int, only: Callable[[str], bool] | None) -> None:
@@ -121,19 +132,13 @@ def _asked(choice: PilotChoice) -> bool:
     return typer.confirm(f"Go on with the other {left:,} rows?", err=True)
 
 
-def _finish(target: Path, quarantined: int) -> int:
-    """Build the dataset and the comparison; returns the exit code."""
+def _finish(target: Path) -> None:
+    """Build the dataset and the comparison."""
     from cai.cli.compare import compare_run
     from cai.cli.dataset import build_run
 
     build_run(target, console=err())
     compare_run(target, console=out())
-    if quarantined:
-        err().print(
-            f"{quarantined:,} rows are in quarantine (quarantine.jsonl); the same command takes them up again."
-        )
-        return 3
-    return 0
 
 
 class _Interrupts:

@@ -1,0 +1,83 @@
+"""`cai demo`: the whole job in a toy world, offline, with the model that comes with the program.
+
+What this module does not know: the toy world (cai/toy), the job.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cai.cli.console import err, out
+from cai.run_folder import RunFolder
+
+NOTICE = """\
+This is a toy world: made-up dialogues about everyday topics with silly flaws planted in them, and
+a tiny model trained on nothing else. It shows the job, not what a real model says. Some human
+labels were flipped on purpose, so the comparison can say how many the AI's labels find."""
+
+
+def enter(app: typer.Typer) -> None:
+    """Enter the verb."""
+    app.command("demo")(demo)
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="[RUN]", help="The run's folder.")] = Path("runs/demo"),
+) -> None:
+    """The whole job in a toy world, offline, in a few minutes on two cores."""
+    import uvloop
+
+    from cai.cli.run import work
+    from cai.toy.demo import write_demo
+
+    began = time.monotonic()
+    out().print(NOTICE + "\n", soft_wrap=True)
+    write_demo(folder)
+    code = uvloop.run(work(folder, yes=False, pilot_only=False, finish=_finish))
+    if code == 0:
+        err().print(f"\nDone in {time.monotonic() - began:.0f} s.")
+    raise typer.Exit(code)
+
+
+def _finish(folder: Path) -> None:
+    """Build the dataset, compare it with the planted truth, tell three stories."""
+    from cai.cli.dataset import build_run
+    from cai.compare import compare, print_comparison, write_comparison
+    from cai.reading import ReadRun
+    from cai.run_folder import open_run
+    from cai.source import Row
+    from cai.toy.demo import choose_stories, planted, tell, truth_by_row
+
+    build_run(folder, console=err())
+    run = open_run(folder)
+    with ReadRun(run) as reading:
+        rows = [item for item in reading.source.items() if isinstance(item, Row)]
+        truth = truth_by_row(run.path, rows)
+        comparison = compare(run.dataset, planted(truth))
+        stories = choose_stories(rows, reading.outcomes(row.id for row in rows), truth)
+    write_comparison(run.path, comparison)
+    console = out()
+    print_comparison(console, comparison)
+    text = tell(stories, str(folder))
+    (run.path / "stories.md").write_text(text, "utf-8")
+    from rich.markdown import Markdown
+
+    console.print()
+    console.print(Markdown(text))
+    _say_where(run, folder)
+
+
+def _say_where(run: RunFolder, folder: Path) -> None:
+    console = out()
+    console.rule("What the run leaves", align="left")
+    for place, meaning in (
+        (run.dataset, "the dataset; datasets.load_dataset opens it"),
+        (run.comparison, "the comparison as JSON"),
+        (run.path / "stories.md", "the three stories above"),
+        (run.store, "every answer, one JSON line each"),
+    ):
+        console.print(f"  {folder / place.relative_to(run.path)}  [dim]{meaning}[/dim]", soft_wrap=True)

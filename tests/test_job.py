@@ -1,0 +1,201 @@
+"""The job: rows stream, nothing is asked twice, failures cost the row that failed."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from cai.errors import EngineDownError
+from cai.live import LiveRun
+from cai.outcome import outcome_digest
+from cai.run_folder import open_run
+from cai.store import Store
+from tests.toy_source import write_constitution, write_rows, write_run
+
+PER_ROW = {"critique": 2, "revision": 2, "judgement": 2 * 2 * 3}
+
+
+async def _work(run: Path, rows_in_flight: int = 5) -> dict[str, tuple[int, int]]:
+    """Work on a run; returns (asked anew, from the store) by stage."""
+    async with LiveRun(open_run(run)) as live:
+        await live.job.work(rows_in_flight)
+        return {stage: (a.answered, a.from_store) for (_, stage), a in live.ask.accounts.items()}
+
+
+def _outcomes(run: Path) -> dict[str, object]:
+    with Store(run / "store") as store:
+        return {r.digest: r.answer for r in store.records() if r.labels["stage"] == "outcome"}
+
+
+async def test_every_row_goes_through_all_its_steps(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=12)
+    asked = await _work(run)
+    assert asked["critique"] == (24, 0)
+    assert asked["revision"] == (24, 0)
+    assert len(_outcomes(run)) == 12
+
+
+async def test_a_finished_run_asks_nothing_and_needs_no_engine(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    await _work(run)
+    (run / "script.py").rename(run / "gone.py")
+    (run / "script.py").write_text("raise SystemExit('the engine was opened')")
+    async with LiveRun(open_run(run)) as live:
+        await live.job.work(5)
+        assert live.ask.accounts == {}
+        assert live.job.progress.before == 12
+        assert not any(engine.is_open for engine in live.engines.values())
+
+
+async def test_the_number_of_rows_in_flight_changes_no_outcome(tmp_path: Path) -> None:
+    one, two = write_run(tmp_path / "a"), write_run(tmp_path / "b")
+    await _work(one, rows_in_flight=1)
+    await _work(two, rows_in_flight=50)
+    assert _outcomes(one) == _outcomes(two)
+
+
+async def test_a_run_that_is_stopped_goes_on_without_asking_anything_twice(tmp_path: Path) -> None:
+    undisturbed = write_run(tmp_path / "a", rows=30)
+    total = await _work(undisturbed)
+    run = write_run(tmp_path / "b", rows=30)
+    asked: dict[str, int] = {}
+    for go in range(40):
+        async with LiveRun(open_run(run)) as live:
+            work = asyncio.create_task(live.job.work(4))
+            for _ in range(25 + 7 * go):
+                await asyncio.sleep(0)
+            live.job.stop()
+            await work
+            for (_, stage), account in live.ask.accounts.items():
+                asked[stage] = asked.get(stage, 0) + account.answered
+        if len(_outcomes(run)) == 30:
+            break
+    assert go > 1
+    assert asked == {stage: answered for stage, (answered, _) in total.items()}
+    assert _outcomes(run) == _outcomes(undisturbed)
+
+
+async def test_an_edited_principle_asks_again_only_what_it_changes(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=10)
+    first = await _work(run)
+    write_constitution(run, change=" now")
+    again = await _work(run)
+    assert again["critique"] == (0, 20)
+    assert again["revision"] == (0, 20)
+    # one principle of three, in both orders, for each pair
+    assert again["judgement"][0] == first["judgement"][0] // 3
+    assert again["judgement"][1] == first["judgement"][0] * 2 // 3
+    write_constitution(run)
+    async with LiveRun(open_run(run)) as live:
+        await live.job.work(5)
+        assert live.ask.accounts == {}
+
+
+async def test_a_comment_in_a_constitution_replays_nothing(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=4)
+    await _work(run)
+    path = run / "principles" / "own.yaml"
+    path.write_text("# a comment\n" + path.read_text())
+    assert await _work(run) == {}
+
+
+async def test_an_inserted_row_costs_its_own_requests_alone(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=8)
+    await _work(run)
+    write_rows(run, 9)
+    asked = await _work(run)
+    assert asked["critique"] == (2, 0)
+    assert asked["judgement"][0] <= PER_ROW["judgement"]
+
+
+async def test_a_row_whose_engine_fails_is_quarantined_and_the_others_finish(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=10, poisoned=(3, 7))
+    async with LiveRun(open_run(run)) as live:
+        await live.job.work(4)
+        assert dict(live.job.progress.quarantined) == {"EngineAnswerError": 2}
+        assert live.job.progress.finished == 8
+    assert len((run / "quarantine.jsonl").read_text().splitlines()) == 2
+    (run / "script.py").write_text((run / "script.py").read_text().replace('"POISON" in text', "False"))
+
+
+async def test_an_engine_that_is_down_stops_the_job_and_keeps_what_was_answered(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=10)
+    async with LiveRun(open_run(run)) as live:
+        engine = live.engines["main"]
+        inner = engine.inner
+        assert inner is not None
+        inner._failures = {30: EngineDownError("nobody answers")}  # type: ignore[attr-defined]
+        with pytest.raises(EngineDownError):
+            await live.job.work(3)
+    with Store(run / "store") as store:
+        kept = sum(1 for record in store.records() if record.labels["stage"] != "outcome")
+    assert kept >= 20
+
+
+async def test_a_slow_row_holds_nobody_up(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=20)
+    async with LiveRun(open_run(run)) as live:
+        engine = live.engines["main"]
+        inner = engine.inner
+        assert inner is not None
+        slow = asyncio.Event()
+        answer = inner.generate
+
+        async def generate(request, priority=0):  # type: ignore[no-untyped-def]
+            if "Question 0?" in request.rendered.messages[0].text:
+                await slow.wait()
+            return await answer(request, priority)
+
+        inner.generate = generate  # type: ignore[method-assign]
+        work = asyncio.create_task(live.job.work(3))
+        for _ in range(400):
+            await asyncio.sleep(0.005)
+            if live.job.progress.finished == 19:
+                break
+        assert live.job.progress.finished == 19
+        assert live.job.progress.in_flight == 1
+        slow.set()
+        await work
+        assert live.job.progress.finished == 20
+
+
+async def test_no_more_rows_than_asked_for_are_under_way(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=30)
+    async with LiveRun(open_run(run)) as live:
+        most = 0
+        work = asyncio.create_task(live.job.work(4))
+        while not work.done():
+            most = max(most, live.job.progress.in_flight)
+            await asyncio.sleep(0)
+        assert most == 4
+
+
+async def test_an_outcome_names_the_exact_request_of_every_answer(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=3)
+    await _work(run)
+    with Store(run / "store") as store:
+        for outcome in _outcomes(run).values():
+            assert isinstance(outcome, dict)
+            for feedback in outcome["feedback"]:
+                for judgement in feedback["judgements"]:
+                    record = store.get(judgement["request"])
+                    assert record is not None
+                    assert record.answer["logprobs"] == judgement["logprobs"]
+                    assert record.labels["principle"] == judgement["principle"]
+                    assert record.labels["order"] == judgement["order"]
+            for revision in outcome["revisions"]:
+                for item in revision["rounds"]:
+                    record = store.get(item["requests"][1])
+                    assert record is not None
+                    assert record.answer["text"] == item["raw"]
+
+
+async def test_a_finished_row_is_remembered_under_its_generation(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=2)
+    async with LiveRun(open_run(run)) as live:
+        await live.job.work(2)
+        rows = [row for row, _ in live.source.ids()]
+        assert all(outcome_digest(row, live.generation.digest) in live.store for row in rows)
+        assert not any(outcome_digest(row, "other") in live.store for row in rows)
