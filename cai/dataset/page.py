@@ -1,0 +1,90 @@
+"""`dataset/README.md`: the smallest page with which `datasets` opens every config by name.
+
+What this module does not know: how the data were made, which figures a reader trusts (the
+dataset card is written beside the run, by another module).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cai.dataset.schema import ABOUT, CONFIGS, Column
+from cai.dataset.summary import DatasetSummary
+
+
+def page(summary: DatasetSummary) -> str:
+    """The page: front matter with the configs, then counts, accounts and columns in words."""
+    return "\n".join(
+        [*_front_matter(summary), "", *_counts(summary), "", *_accounts(summary), "", *_columns(summary)]
+    )
+
+
+def _front_matter(summary: DatasetSummary) -> Iterator[str]:
+    yield "---"
+    if summary.configs:
+        yield "configs:"
+    for index, (config, splits) in enumerate(summary.configs.items()):
+        yield f"- config_name: {config}"
+        if index == 0:
+            yield "  default: true"
+        yield "  data_files:"
+        for split in splits:
+            yield f'  - split: "{split}"'
+            yield f"    path: {config}/{split}-*.parquet"
+    yield "---"
+
+
+def _counts(summary: DatasetSummary) -> Iterator[str]:
+    yield "# Dataset"
+    yield ""
+    yield f"Built from generation `{summary.generation}`. A split without rows has no file."
+    yield ""
+    for config, splits in summary.configs.items():
+        rows = ", ".join(f"{split} {count}" for split, count in splits.items())
+        yield f"- `{config}`: {ABOUT[config]} Rows: {rows}."
+    missing = [f"`{config}`" for config in CONFIGS if config not in summary.configs]
+    if missing:
+        yield ""
+        yield f"Left out because they have no rows: {', '.join(missing)}."
+
+
+def _accounts(summary: DatasetSummary) -> Iterator[str]:
+    yield "## Accounts"
+    yield ""
+    yield f"Source rows: {summary.rows}. Finished: {summary.finished}. Not finished: {summary.not_finished}."
+    for reason, count in sorted(summary.excluded.items()):
+        yield f"Excluded as `{reason}`: {count} (`excluded.jsonl`)."
+    yield ""
+    yield "| pairs | labelled | tied | abstained | rows without | rows excluded | rows not finished |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    for kind, account in summary.pairs.items():
+        counts = (account.labelled, account.tied, account.abstained)
+        rows = (account.without_pair, account.excluded, account.not_finished)
+        yield f"| {kind} | {' | '.join(str(count) for count in (*counts, *rows))} |"
+    if summary.revisions:
+        fates = ", ".join(f"{fate} {count}" for fate, count in sorted(summary.revisions.items()))
+        yield ""
+        yield f"Revisions, by what became of them: {fates}."
+
+
+def _columns(summary: DatasetSummary) -> Iterator[str]:
+    yield "## Columns"
+    for config in summary.configs:
+        yield ""
+        yield f"### {config}"
+        yield ""
+        yield from _lines(CONFIGS[config], "")
+    yield ""
+
+
+def _lines(columns: tuple[Column, ...], prefix: str) -> Iterator[str]:
+    for column in columns:
+        yield f"- `{prefix}{column.name}` ({_type(column)}): {column.doc}"
+        if {inner.name for inner in column.inside} != {"role", "content"}:
+            yield from _lines(column.inside, f"{prefix}{column.name}.")
+
+
+def _type(column: Column) -> str:
+    if {inner.name for inner in column.inside} == {"role", "content"}:
+        return "messages"
+    return "list of structs" if column.inside else str(column.type).replace("list<item: ", "list<")

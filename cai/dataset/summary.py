@@ -1,0 +1,124 @@
+"""The accounts of a dataset: how many rows came in, and what became of each; they balance.
+
+Written as `dataset/summary.json`:
+
+    form               "cai.dataset.v1"
+    generation         digest of the frozen inputs that the dataset was built from
+    settings           the recipe's seed and its `dataset` section
+    rows               source rows, excluded ones included
+    finished           rows with an outcome
+    not_finished       rows that the run has not done yet, or that are in quarantine
+    excluded           reason -> rows
+    pairs              human, revised, sampled -> PairAccount
+    revisions          fate (cai/dataset/revisions.py) -> revisions
+    configs            config -> split -> rows
+
+What this module does not know: how rows are judged or written.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from cai.dataset.labels import Label
+
+FORM = "cai.dataset.v1"
+KINDS = ("human", "revised", "sampled")
+
+
+@dataclass
+class PairAccount:
+    """What became of the pairs of one kind.
+
+    rows + further_pairs = excluded + not_finished + without_pair + labelled + tied + abstained
+
+    `further_pairs`: pairs beyond a row's first. `without_pair`: finished rows with no such pair
+    (the recipe does not ask for it, the revision is unusable or unchanged, there is one response).
+    """
+
+    rows: int = 0
+    further_pairs: int = 0
+    excluded: int = 0
+    not_finished: int = 0
+    without_pair: int = 0
+    labelled: int = 0
+    tied: int = 0
+    abstained: int = 0
+
+    @property
+    def balances(self) -> bool:
+        """Whether every row and pair is accounted for."""
+        out = self.excluded + self.not_finished + self.without_pair
+        return self.rows + self.further_pairs == out + self.labelled + self.tied + self.abstained
+
+    def finished(self, labels: Iterable[Label | None]) -> None:
+        """Count a finished row, by the labels of its pairs of this kind."""
+        self.rows += 1
+        found = list(labels)
+        self.further_pairs += max(0, len(found) - 1)
+        self.without_pair += not found
+        self.abstained += found.count(None)
+        self.tied += found.count("tie")
+        self.labelled += found.count("first") + found.count("second")
+
+
+@dataclass
+class DatasetSummary:
+    """The accounts of one dataset; counts of rows unless the name says otherwise."""
+
+    generation: str
+    settings: dict[str, Any]
+    rows: int = 0
+    finished: int = 0
+    not_finished: int = 0
+    excluded: Counter[str] = field(default_factory=Counter)
+    pairs: dict[str, PairAccount] = field(default_factory=lambda: {kind: PairAccount() for kind in KINDS})
+    revisions: Counter[str] = field(default_factory=Counter)
+    configs: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    @property
+    def balances(self) -> bool:
+        """Whether every account balances."""
+        rows = self.finished + self.not_finished + self.excluded.total()
+        return rows == self.rows and all(account.balances for account in self.pairs.values())
+
+    def leave_out(self, reason: str) -> None:
+        """Count a row that the data or its outcome exclude."""
+        self.rows += 1
+        self.excluded[reason] += 1
+        for account in self.pairs.values():
+            account.rows += 1
+            account.excluded += 1
+
+    def miss(self) -> None:
+        """Count a row that has no outcome yet."""
+        self.rows += 1
+        self.not_finished += 1
+        for account in self.pairs.values():
+            account.rows += 1
+            account.not_finished += 1
+
+    def finish(self, labels: dict[str, list[Label | None]]) -> None:
+        """Count a finished row; `labels`: of its pairs, by kind."""
+        self.rows += 1
+        self.finished += 1
+        for kind, account in self.pairs.items():
+            account.finished(labels.get(kind, []))
+
+    def as_json(self) -> dict[str, Any]:
+        """The form that is written; keys as in the module's header."""
+        return {
+            "form": FORM,
+            "generation": self.generation,
+            "settings": self.settings,
+            "rows": self.rows,
+            "finished": self.finished,
+            "not_finished": self.not_finished,
+            "excluded": dict(sorted(self.excluded.items())),
+            "pairs": {kind: asdict(account) for kind, account in self.pairs.items()},
+            "revisions": dict(sorted(self.revisions.items())),
+            "configs": self.configs,
+        }
