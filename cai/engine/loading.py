@@ -38,7 +38,7 @@ def load_model(name: str, section: EngineSection) -> Any:
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # the command line has a display of its own
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # the command line has a display of its own
     place = section.path or section.model
     try:
         device = torch.device(section.device or ("cuda" if torch.cuda.is_available() else "cpu"))
