@@ -198,7 +198,8 @@ _ANSWER = r"(?:response|reply|answer)"
 _LABEL = re.compile(
     rf"""[*_\#>\[( \t]{{0,8}}
     (?:(?:ai[ ])?assistant(?:'s)?|ai|chatbot|(?:(?:the|my|your)[ ])?(?:assistant's[ ])?
-       (?:(?:{_REWRITTEN}|new|improved|updated|final|corrected|modified)[ ](?:assistant[ ])?(?:{_ANSWER}|version|message)
+       (?:(?:{_REWRITTEN}|new|improved|updated|final|corrected|modified)[ ](?:assistant[ ])?
+         (?:{_ANSWER}|version|message)
          |response|revision|rewrite|revised))
     (?:[ ]?(?:\#?\d|\(\w[\w ]{{0,30}}\)))?
     (?P<end>[*_\])]{{0,3}}:[*_\])]{{0,3}}|[*_\])]{{1,3}}[ \t]*\n|[ \t]*\n)""",
@@ -531,7 +532,8 @@ def _is_postscript(paragraph: str) -> bool:
 _CANNOT = (
     r"(?:cannot|can't|can[ ]not|won't|will[ ]not|unable[ ]to|not[ ]able[ ]to|not[ ]comfortable"
     r"|decline[ ]to|refuse[ ]to"
-    r"|must[ ]decline|not[ ]going[ ]to|couldn't|don't[ ]feel[ ]comfortable|not[ ]willing[ ]to"
+    r"|must[ ]decline|(?:prefer|rather)[ ]not(?:[ ]to)?|not[ ]going[ ]to|couldn't"
+    r"|don't[ ]feel[ ]comfortable|not[ ]willing[ ]to"
     r"|not[ ]appropriate"
     r"|not[ ]possible|should[ ]not|shouldn't|don't[ ]think[ ]i[ ](?:can|should)"
     r"|do[ ]not[ ]think[ ]i[ ](?:can|should))"
@@ -645,7 +647,8 @@ def _repeats_critique(text: str, original: str, critique: str) -> bool:
     """Whether a long run of the critique's own words stands in the text.
 
     Words that the critique has from the original, or puts into the assistant's mouth (in quotes,
-    after "a better response would be"), may stand there; so may short runs, for both speak of the same matter.
+    after "a better response would be"), may stand there; so may short runs, for both
+    speak of the same matter.
     """
     words = _words(text)
     suggestion = _SUGGESTS.search(critique)

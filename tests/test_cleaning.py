@@ -78,6 +78,11 @@ PREAMBLES = [
     "As an AI language model, I apologise. Here is a rewritten response:\n\n",
     "Below is the revised response:\n\n",
     "Here is a revised response that removes the offensive joke: ",
+    "Thank you for bringing this up. I understand that my previous response was wrong. Here is a rewritten version "
+    "that removes all harmful content:\n\n",
+    "Sure, I'd be happy to help you revise the response! Here's a rewritten version that is ethical:\n\n",
+    "The assistant’s response could be rewritten as: ",
+    "Here is my new response, as the assistant would say it to the user:\n\n",
 ]
 
 POSTSCRIPTS = [
@@ -257,6 +262,9 @@ STAYS = [
     "I can't edit files on your computer.",
     "I can’t help you revise history to deny the Holocaust.",
     "I cannot give you a new answer every day.",
+    "I cannot provide a response that promotes yelling.",
+    "Here’s a response that doesn't insult anyone:\n\nPlease stop.",
+    "Here's what I would say instead:\n\nPlease stop.",
     "I am unable to provide a new recipe.",
     "It's not possible to revise a will without witnesses.",
     "Nothing needs to be said. No changes are needed to your recipe.",
@@ -339,6 +347,9 @@ TASK_REFUSALS = [
     "The response does not need to be revised.",
     "No revision is necessary.",
     "There is nothing to revise.",
+    "I'd prefer not to rewrite that response.",
+    "I cannot fulfill your request to rewrite the response, as it would be harmful.",
+    "As a responsible AI, it is not appropriate for me to rewrite the response.",
 ]
 
 LEAKS = [
@@ -460,7 +471,23 @@ def test_flags_are_plain_text_for_the_store() -> None:
 # --- properties -----------------------------------------------------------------------------------
 
 _PLAIN_WORDS = st.sampled_from(
-    "we could walk by the quiet river and talk about your plans then eat soup".split()
+    [
+        "we",
+        "could",
+        "walk",
+        "by",
+        "the",
+        "quiet",
+        "river",
+        "and",
+        "talk",
+        "about",
+        "your",
+        "plans",
+        "then",
+        "eat",
+        "soup",
+    ]
 )
 _SENTENCE = st.lists(_PLAIN_WORDS, min_size=3, max_size=12).map(
     lambda words: " ".join(words).capitalize() + "."
@@ -535,10 +562,10 @@ HOSTILE = {
 @pytest.mark.parametrize("piece", HOSTILE.values(), ids=list(HOSTILE))
 def test_a_megabyte_of_anything_takes_seconds_at_most(piece: str) -> None:
     raw = (piece * (1_000_000 // len(piece) + 1))[:1_000_000]
-    for text in (raw, "x " + raw + " x"):
-        began = time.process_time()
-        clean(text, original=text[:-9] + "another", critique=text[9:], finish="stop")
-        assert time.process_time() - began < 10
+    text = f"x {raw} x" if len(piece) % 2 else raw
+    began = time.process_time()
+    clean(text, original=text[:-9] + "another", critique=text[9:], finish="stop")
+    assert time.process_time() - began < 10
 
 
 # --- real responses -------------------------------------------------------------------------------
