@@ -63,7 +63,7 @@ class LocalEngine:
     def __init__(self, name: str, section: EngineSection, date: str) -> None:
         self.name = name
         self.context_tokens: int | None = None
-        self.concurrency = section.concurrency
+        self.concurrency = 2 * section.batch_size  # one batch runs while the next gathers
         self._section = section
         self._date = date
         self._batch_rows = section.batch_size
@@ -121,6 +121,8 @@ class LocalEngine:
         from cai.engine.batches import Group
 
         encoded = self._encoder.encode_many(requests)
+        options = [self._encoder.options(request) for request in requests]
+        self._refuse_empty(*encoded)
         answers = [Scores((), None, len(ids), "too_long", self.context_tokens) for ids in encoded]
         fitting = [index for index, ids in enumerate(encoded) if not self._too_long(len(ids) + 1)]
         groups = []
@@ -128,8 +130,7 @@ class LocalEngine:
         for members, shared in groups_of([encoded[index] for index in fitting], self._batch_rows):
             indices = [fitting[member] for member in members]
             prompts = tuple(encoded[index] for index in indices)
-            self._refuse_empty(*prompts)
-            group = Group(prompts, tuple(self._encoder.options(requests[i]) for i in indices), shared)
+            group = Group(prompts, tuple(options[index] for index in indices), shared)
             longest = max(map(len, prompts))
             groups.append(indices)
             waits.append(self._wait(group, "score", len(prompts), longest, priority))
