@@ -1,0 +1,246 @@
+"""From a request to exact token ids, and from options to the ids that spell them.
+
+Chat form: messages are set into the chat template's skeleton (cai/engine/chat_template.py), the
+answer's beginning follows the generation prompt. Completion form: plain text. A text begins with
+exactly one BOS: the template's, or the one that the tokenizer itself adds, or none if neither does.
+
+What is in a message is text, whatever it looks like: control tokens come from the chat template
+alone. A text whose control tokens are those of its template is tokenised as a whole, which gives
+the ids that the server's own chat rendering gives; any other is coded so that what only looks
+like a control token becomes ordinary tokens (cai/engine/pieces.py).
+
+What this module does not know: models, servers, what is asked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cai.engine.chat_template import ChatTemplate, Shape, Skeleton, Strip, stripped
+from cai.engine.pieces import CUT, PieceCoder, without_reserved
+from cai.engine.tokenizer_files import TokenizerFiles, read_tokenizer_files
+from cai.errors import EngineRefusedError
+from cai.parts import Part
+from cai.request import Request, ScoreRequest
+from cai.template import Rendered
+
+SPELLINGS = ("{}", " {}", "({}", " ({}")
+"""How an option's name may be spelt at the answer position."""
+
+OPTION_CONTEXT_CHARACTERS = 200
+"""How much of the text before an option is looked at; tokens do not reach further."""
+
+_TAKEN = re.compile("\ufdd0(\\d+)\ufdd1")
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """A request's text in pieces; `foreign` are the indices of those that stay text.
+
+    `control`: the control tokens that the text must have, None where that has to be found out.
+    `tail`: how the chat template's own text ends (nothing in completion form).
+    """
+
+    pieces: list[str]
+    foreign: Container[int]
+    control: tuple[int, ...] | None
+    bos: tuple[int, ...]
+    tail: str
+
+
+def load_encoder(
+    tokenizer: str | Path, revision: str, form: str, template_args: dict[str, Any], date: str
+) -> Encoder:
+    """The encoder of a tokenizer (a folder, or a name on the Hub).
+
+    `form`: `chat` or `completion`; `template_args`: what the chat template is given besides
+    messages; `date`: the ISO date that it is told. Raises: EngineRefusedError.
+    """
+    return Encoder(read_tokenizer_files(tokenizer, revision), form, template_args, date)
+
+
+class Encoder:
+    """Makes token ids of requests. Not for use from several threads at once.
+
+    Raises: EngineRefusedError where tokenizer or chat template cannot be used.
+    """
+
+    def __init__(self, files: TokenizerFiles, form: str, template_args: dict[str, Any], date: str) -> None:
+        self._coder = PieceCoder(files)
+        self._bos_text = files.bos
+        self._form = form
+        self._arguments = template_args
+        self._date = date
+        self._expected: dict[tuple[Shape, bool], tuple[int, ...]] = {}
+        self._options: dict[tuple[str, tuple[str, ...]], tuple[tuple[int, ...], ...]] = {}
+        self._template: ChatTemplate | None = None
+        if form == "chat":
+            if files.chat_template is None:
+                raise EngineRefusedError(
+                    "The tokenizer has no chat template, so messages cannot be put to this model.",
+                    "Set `form: completion` for a base model, or name a `tokenizer` that has a chat template.",
+                )
+            self._template = ChatTemplate(
+                files.chat_template, template_args, files.special, date, self._coder.control
+            )
+
+    def identity_parts(self) -> dict[str, Any]:
+        """What `cai.engine.identity.Identity` holds besides the model's name and revision."""
+        if self._template is None:
+            return {"form": self._form, "chat_template": "", "template_args": {}, "date": ""}
+        return {
+            "form": self._form,
+            "chat_template": self._template.source,
+            "template_args": self._arguments,
+            "date": self._date,
+        }
+
+    def encode(self, request: Request) -> list[int]:
+        """A request's token ids.
+
+        Raises: EngineRefusedError where the chat template refuses the roles; EngineAnswerError
+        where what only looks like a control token cannot be kept from becoming one.
+        """
+        layout = self._layout(request.rendered)
+        ids, control = self._coder.code(layout.pieces)
+        if control != layout.control:
+            ids = self._coder.code_apart(layout.pieces, layout.foreign)
+        return [*layout.bos, *ids] if layout.bos else ids
+
+    def encode_many(self, requests: Sequence[Request]) -> list[list[int]]:
+        """Each request's token ids; equal to `encode` of each, what they share is coded once."""
+        return [self.encode(request) for request in requests]
+
+    def text(self, request: Request) -> str:
+        """The text that is tokenised, for people to read (without a BOS that the tokenizer adds)."""
+        return "".join(self._layout(request.rendered).pieces)
+
+    def options(self, request: ScoreRequest) -> tuple[tuple[int, ...], ...]:
+        """For each option the ids of the tokens that begin one of its spellings at the answer position.
+
+        A token that two options share belongs to neither. Raises: EngineRefusedError where an
+        option has no token of its own.
+        """
+        layout = self._layout(request.rendered)
+        answer = request.rendered.answer_text
+        if CUT.search(answer):
+            context = layout.tail + answer  # nothing before a cut bears on what comes after it
+        elif layout.tail and not answer:
+            context = layout.tail
+        else:
+            context = "".join(layout.pieces)[-len(answer) - OPTION_CONTEXT_CHARACTERS :]
+        key = (context, request.options)
+        found = self._options.get(key)
+        if found is None:
+            if len(self._options) >= 10_000:
+                self._options.clear()
+            found = self._options[key] = self._find_options(context, request.options)
+        return found
+
+    def _find_options(self, context: str, options: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
+        before = self._coder.plain_ids(context)
+        first: list[set[int]] = []
+        for option in options:
+            tokens = set()
+            for spelling in SPELLINGS:
+                ids = self._coder.plain_ids(context + spelling.format(option))
+                if len(ids) > len(before) and ids[: len(before)] == before:
+                    tokens.add(ids[len(before)])
+            first.append(tokens)
+        found = []
+        for index, option in enumerate(options):
+            others = set().union(*(tokens for place, tokens in enumerate(first) if place != index))
+            own = first[index] - others - self._coder.control_ids
+            if not own:
+                raise EngineRefusedError(
+                    f"The tokenizer has no token of its own for the option {option!r} after {context[-40:]!r}.",
+                    "Let the judgement prompt's answer end elsewhere, or give the options other names.",
+                )
+            found.append(tuple(sorted(own)))
+        return tuple(found)
+
+    def _layout(self, rendered: Rendered) -> _Layout:
+        """A request's text in pieces. Raises: EngineRefusedError."""
+        messages = rendered.messages
+        answer = [part.text for part in rendered.answer if part.text]
+        if self._template is None or any(message.role == "text" for message in messages):
+            pieces = [part.text for message in messages for part in message.parts] + answer
+            return _Layout(pieces, range(len(pieces)), (), self._coder.bos, "")
+        shape: Shape = tuple(
+            [(message.role, message.text if _is_blank(message.parts) else None) for message in messages]
+        )
+        skeleton = self._template.skeleton(shape)
+        if skeleton is None:
+            return self._whole_layout(self._template, rendered, answer)
+        tail = skeleton.answer_tail if answer else skeleton.tail
+        literals = [*skeleton.literals[:-1], tail]
+        pieces = [literals[0]]
+        foreign: list[int] = []
+        for number, (index, left, right) in enumerate(skeleton.places, 1):
+            texts = [part.text for part in messages[index].parts]
+            if left != "none" or right != "none":
+                texts = _trimmed(texts, left, right)
+            foreign += range(len(pieces), len(pieces) + len(texts))
+            pieces += texts
+            pieces.append(literals[number])
+        foreign += range(len(pieces), len(pieces) + len(answer))
+        pieces += answer
+        control = self._control_of(shape, skeleton, bool(answer))
+        return _Layout(pieces, foreign, control, self._bos_before(literals[0]), tail)
+
+    def _whole_layout(self, template: ChatTemplate, rendered: Rendered, answer: list[str]) -> _Layout:
+        """The pieces where the template looks into contents: what looks like control is taken out before."""
+        taken: list[str] = []
+
+        def take(match: re.Match[str]) -> str:
+            taken.append(match[0])
+            return f"\ufdd0{len(taken) - 1}\ufdd1"
+
+        roles = [message.role for message in rendered.messages]
+        contents = [
+            self._coder.control.sub(take, without_reserved(message.text)) for message in rendered.messages
+        ]
+        text = template.whole(roles, contents, bool(answer))
+        pieces = [taken[int(piece)] if place % 2 else piece for place, piece in enumerate(_TAKEN.split(text))]
+        foreign = {*range(1, len(pieces), 2), *range(len(pieces), len(pieces) + len(answer))}
+        control = None if taken else self._coder.code([text])[1]
+        tail = text[-OPTION_CONTEXT_CHARACTERS:]
+        return _Layout(pieces + answer, foreign, control, self._bos_before(text), tail)
+
+    def _control_of(self, shape: Shape, skeleton: Skeleton, has_answer: bool) -> tuple[int, ...]:
+        """The control tokens of a skeleton, in order."""
+        key = (shape, has_answer)
+        expected = self._expected.get(key)
+        if expected is None:
+            text = skeleton.fill(["plain words" if blank is None else blank for _, blank in shape])
+            text = text[: len(text) - len(skeleton.literals[-1])]
+            text += skeleton.answer_tail + "plain words" if has_answer else skeleton.tail
+            ids = self._coder.plain_ids(text)
+            expected = self._expected[key] = tuple(filter(self._coder.control_ids.__contains__, ids))
+        return expected
+
+    def _bos_before(self, beginning: str) -> tuple[int, ...]:
+        """What is put before a chat template's text that begins so."""
+        return () if self._bos_text and beginning.startswith(self._bos_text) else self._coder.bos
+
+
+def _is_blank(parts: Sequence[Part]) -> bool:
+    return not any(part.text and not part.text.isspace() for part in parts)
+
+
+def _trimmed(texts: list[str], left: Strip, right: Strip) -> list[str]:
+    """Texts trimmed as if they were one."""
+    start, end = 0, len(texts)
+    while start < end and not stripped(texts[start], left, "none"):
+        start += 1
+    while end > start and not stripped(texts[end - 1], "none", right):
+        end -= 1
+    texts = texts[start:end]
+    if texts:
+        texts[0] = stripped(texts[0], left, "none")
+        texts[-1] = stripped(texts[-1], "none", right)
+    return texts
