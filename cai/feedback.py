@@ -153,7 +153,7 @@ def combine(
             continue
         standing.append((principle.weight, (one + two) / 2))
         agreeing += (one - 0.5) * (two - 0.5) > 0
-    total = sum(weight for weight, _ in standing)
+    total = math.fsum(weight for weight, _ in standing)
     outside = [score.outside for score in scores if score.outside is not None]
     return Feedback(
         kind=pair.kind,

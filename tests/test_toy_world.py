@@ -139,7 +139,10 @@ def test_nothing_in_the_world_is_offensive() -> None:
         re.IGNORECASE,
     )
     for topic in TOPICS:
-        texts = [*topic.tips, *(kind.sentence(n, topic) for kind in KINDS for n in range(len(kind.sentences)))]
+        texts = [
+            *topic.tips,
+            *(kind.sentence(n, topic) for kind in KINDS for n in range(len(kind.sentences))),
+        ]
         for text in texts:
             assert not hurtful.search(text), text
 
@@ -158,7 +161,8 @@ def test_the_world_on_disk_reads_back_and_is_the_same_every_time(tmp_path: Path)
     write_world(tmp_path / "two", 0, 180)
     for name in ("hh-rlhf/harmless-base/train.jsonl.gz", "truth.jsonl"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    lines = gzip.open(source / "harmless-base" / "train.jsonl.gz", "rt", encoding="utf-8").read().splitlines()
+    packed = (source / "harmless-base" / "train.jsonl.gz").read_bytes()
+    lines = gzip.decompress(packed).splitlines()
     rows = [json.loads(line) for line in lines]
     truth = read_truth(tmp_path / "one")
     assert len(rows) == len(truth) == 180

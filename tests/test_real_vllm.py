@@ -1,0 +1,238 @@
+"""The whole job on a real vLLM: the same rows, the same recipe, the same labels as in this process.
+
+Run by `make test-vllm`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from ruamel.yaml import YAML
+
+from cai.engine.encoding import load_encoder
+from cai.engine.serve import VllmServer
+from cai.engine.server import ServerEngine
+from cai.live import LiveRun
+from cai.outcome import Outcome, read_outcome
+from cai.recipe import EngineSection
+from cai.request import GenerateRequest, Request, ScoreRequest
+from cai.run_folder import open_run
+from cai.store import Store
+from cai.toy import MODEL_FOLDER, write_world
+from tests.real_vllm import environment, free_port, section, vllm_python
+
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.skipif(vllm_python() is None, reason="no vLLM environment; `make test-vllm` builds one"),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+ROWS = 32
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def served() -> AsyncIterator[EngineSection]:
+    engine = section(free_port())
+    with environment():
+        server = VllmServer(engine)
+        await server.start()
+    try:
+        await server.wait_ready()
+        yield engine
+    finally:
+        await server.stop()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("vllm")
+    write_world(folder / "data", seed=3, pairs=ROWS)
+    yield folder
+
+
+def _write_run(folder: Path, name: str, engine: dict[str, Any]) -> Path:
+    from cai.shipped import shipped
+
+    run = folder / "runs" / name
+    run.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(folder / "data", run / "data", dirs_exist_ok=True)
+    recipe = YAML(typ="safe").load(shipped("toy/recipe.yaml").read_text("utf-8"))
+    recipe["engines"] = {"toy": engine}
+    with (run / "recipe.yaml").open("w", encoding="utf-8") as file:
+        YAML(typ="safe", pure=True).dump(recipe, file)
+    return run
+
+
+def _server_run(folder: Path, name: str, served: EngineSection) -> Path:
+    content = {"kind": "server", "model": served.model, "urls": served.urls, "tokenizer": str(MODEL_FOLDER)}
+    return _write_run(folder, name, {**content, "concurrency": 32})
+
+
+def _local_run(folder: Path, name: str) -> Path:
+    return _write_run(folder, name, {"kind": "local", "model": "cai-toy", "path": "toy/model", "device": "cpu"})
+
+
+async def _work(run: Path) -> dict[str, Outcome]:
+    async with LiveRun(open_run(run)) as live:
+        await live.job.work(live.rows_in_flight)
+        assert not live.job.progress.quarantined
+    with Store(run / "store") as store:
+        found = (read_outcome(r.answer) for r in store.records() if r.labels["stage"] == "outcome")
+        return {outcome.row: outcome for outcome in found}
+
+
+async def test_the_job_on_vllm_gives_the_labels_that_it_gives_in_this_process(
+    served: EngineSection, runs: Path
+) -> None:
+    remote = await _work(_server_run(runs, "remote", served))
+    local = await _work(_local_run(runs, "local"))
+    assert set(remote) == set(local)
+    assert len(remote) == ROWS
+    differences = []
+    same_revisions = 0
+    for row, outcome in remote.items():
+        other = local[row]
+        same_revisions += [r.final and r.final.text for r in outcome.revisions] == [
+            r.final and r.final.text for r in other.revisions
+        ]
+        pairs = {(f.kind, f.first_text, f.second_text): f for f in other.feedback}
+        for feedback in outcome.feedback:
+            twin = pairs.get((feedback.kind, feedback.first_text, feedback.second_text))
+            if twin is None:
+                continue
+            for a, b in zip(feedback.judgements, twin.judgements, strict=True):
+                assert a.principle == b.principle
+                assert a.order == b.order
+                assert a.probability is not None
+                assert b.probability is not None
+                differences.append(abs(a.probability - b.probability))
+                assert a.outside == pytest.approx(b.outside, abs=0.005)
+    mean = sum(differences) / len(differences)
+    print(f"\n{len(differences)} judgements: |dp| mean {mean:.6f}, most {max(differences):.6f}; "
+          f"{same_revisions} of {ROWS} rows with equal revisions")  # fmt: skip
+    assert len(differences) >= ROWS * 14
+    assert mean <= 0.001
+    assert max(differences) <= 0.02
+    assert same_revisions >= 0.9 * ROWS
+
+
+async def test_vllm_asked_twice_answers_the_same(served: EngineSection, runs: Path) -> None:
+    first = await _work(_server_run(runs, "first", served))
+    second = await _work(_server_run(runs, "second", served))
+    assert {row: [f.probability for f in o.feedback] for row, o in first.items()} == pytest.approx(
+        {row: [f.probability for f in o.feedback] for row, o in second.items()}, abs=1e-4
+    )
+    assert [o.revisions for o in first.values()] != []
+    same = sum(first[row].revisions == second[row].revisions for row in first)
+    assert same >= 0.95 * ROWS
+
+
+async def _requests(runs: Path, served: EngineSection) -> list[Request]:
+    """Real requests of a few rows, captured on their way to the engine."""
+    run = _server_run(runs, "captured", served)
+    captured: list[Request] = []
+    async with LiveRun(open_run(run)) as live:
+        ask = live.ask.ask
+
+        async def listen(requests, row):  # type: ignore[no-untyped-def]
+            captured.extend(requests)
+            return await ask(requests, row)
+
+        live.ask.ask = listen  # type: ignore[method-assign]
+        rows = {row for row, _ in list(live.source.ids())[:4]}
+        await live.job.work(4, rows.__contains__)
+    return captured
+
+
+async def test_our_token_ids_are_those_of_the_servers_own_chat_rendering(served: EngineSection, runs: Path) -> None:
+    encoder = load_encoder(MODEL_FOLDER, "", "chat", served.template_args, "2026-01-01")
+    captured = await _requests(runs, served)
+    assert any(isinstance(request, GenerateRequest) for request in captured)
+    async with aiohttp.ClientSession(served.urls[0]) as http:
+        for request in captured[:40]:
+            messages = [{"role": m.role, "content": m.text} for m in request.rendered.messages]
+            body: dict[str, Any] = {"model": served.model, "messages": messages}
+            if request.rendered.answer_text:
+                messages.append({"role": "assistant", "content": request.rendered.answer_text})
+                body |= {"continue_final_message": True, "add_generation_prompt": False}
+            async with http.post("/tokenize", json=body) as response:
+                assert response.status == 200
+                assert encoder.encode(request) == (await response.json())["tokens"]
+
+
+async def test_a_list_of_prompts_and_single_chats_give_the_same_probabilities(
+    served: EngineSection, runs: Path
+) -> None:
+    encoder = load_encoder(MODEL_FOLDER, "", "chat", served.template_args, "2026-01-01")
+    scores = [r for r in await _requests(runs, served) if isinstance(r, ScoreRequest)][:14]
+    engine = ServerEngine("main", served, "2026-01-01")
+    await engine.open()
+    try:
+        together = await engine.score(scores)
+    finally:
+        await engine.close()
+    ids = [option[0] for option in encoder.options(scores[0])]
+    async with aiohttp.ClientSession(served.urls[0]) as http:
+        for request, score in zip(scores, together, strict=True):
+            messages = [{"role": m.role, "content": m.text} for m in request.rendered.messages]
+            messages.append({"role": "assistant", "content": request.rendered.answer_text})
+            body = {
+                "model": served.model,
+                "messages": messages,
+                "continue_final_message": True,
+                "add_generation_prompt": False,
+                "max_tokens": 1,
+                "temperature": 0,
+                "logprobs": True,
+                "logprob_token_ids": ids,
+                "return_tokens_as_token_ids": True,
+            }
+            async with http.post("/v1/chat/completions", json=body) as response:
+                content = (await response.json())["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
+            found = {item["token"]: item["logprob"] for item in content}
+            alone = [found[f"token_id:{token}"] for token in ids]
+            p_alone = 1 / (1 + math.exp(alone[1] - alone[0]))
+            p_together = 1 / (1 + math.exp(score.logprobs[1] - score.logprobs[0]))
+            assert p_together == pytest.approx(p_alone, abs=1e-5)
+
+
+async def test_a_prompt_that_is_too_long_is_an_answer_and_spoils_no_other(served: EngineSection, runs: Path) -> None:
+    from cai.conversation import Turn
+    from cai.parts import Value
+    from cai.prompting import OPTIONS, load_prompts, turn_values
+
+    prompts = load_prompts(Path(__file__).resolve().parent.parent / "prompts", "chat")
+
+    def request(text: str) -> ScoreRequest:
+        turns = turn_values([Turn("user", " " + text)], "row")
+        principle = {form: Value("Which is better?", "principle", "p") for form in ("text", "critique", "revision", "judgement")}
+        a, b = Value("one", "row", "a"), Value("two", "row", "b")
+        return ScoreRequest("main", prompts.judgement(turns, a, b, principle), OPTIONS)
+
+    engine = ServerEngine("main", served, "2026-01-01")
+    await engine.open()
+    try:
+        short, long, other = await engine.score([request("hello"), request("word " * 4000), request("bye")])
+    finally:
+        await engine.close()
+    assert long.finish == "too_long"
+    assert long.context_tokens == 2048
+    assert short.finish == other.finish == "stop"
+    assert all(math.isfinite(value) for value in (*short.logprobs, *other.logprobs))
+
+
+async def test_a_wrong_model_name_is_refused_with_the_names_there_are(served: EngineSection) -> None:
+    from cai.errors import EngineRefusedError
+
+    engine = ServerEngine("main", served.model_copy(update={"model": "no-such-model"}), "2026-01-01")
+    with pytest.raises(EngineRefusedError, match="cai-toy"):
+        await asyncio.wait_for(engine.open(), 30)
+    await engine.close()

@@ -1,0 +1,172 @@
+"""The shipped weights do what is said of them, and the training script still makes them.
+
+Thresholds lie a little below what cai/toy/model/metrics.json says, as the samples here are small.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from random import Random
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from safetensors import safe_open  # noqa: E402
+from tokenizers import Tokenizer  # noqa: E402
+
+from cai.conversation import Turn  # noqa: E402
+from cai.parts import Value  # noqa: E402
+from cai.principle import load_constitution  # noqa: E402
+from cai.prompting import principle_values, turn_values  # noqa: E402
+from cai.shipped import shipped  # noqa: E402
+from cai.toy import MODEL_FOLDER  # noqa: E402
+from cai.toy.chat import END, START, answer_start, message  # noqa: E402
+from cai.toy.evaluate import (  # noqa: E402
+    Embedded,
+    critique_metrics,
+    elsewhere_metrics,
+    held_out_forms,
+    judgement_metrics,
+    load,
+    shipped_forms,
+)
+from cai.toy.flaws import EMPTY_CRITIQUE, KINDS  # noqa: E402
+from cai.toy.training import (  # noqa: E402
+    Settings,
+    batches,
+    example_maker,
+    new_model,
+    prepare,
+    sources,
+    train,
+    world_tokenizer,
+)
+
+CASES = 36
+LOG = json.loads((MODEL_FOLDER / "training.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Iterator[Embedded]:
+    threads = torch.get_num_threads()
+    prepare()
+    yield load(MODEL_FOLDER)
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
+
+
+def test_comparisons_are_right_on_combinations_that_training_never_showed(embedded: Embedded) -> None:
+    metrics = judgement_metrics(embedded, CASES, shipped_forms())
+    assert metrics["judgement_right"] >= 0.9
+    assert metrics["judgement_right_in_both_orders"] >= 0.85
+    assert metrics["judgement_tie_distance"] <= 0.1
+    assert metrics["option_mass"] >= 0.98
+
+
+def test_critiques_find_the_flaw_and_revisions_remove_it(embedded: Embedded) -> None:
+    metrics = critique_metrics(embedded, CASES, shipped_forms())
+    assert metrics["critique_names_the_flaw"] >= 0.85
+    assert metrics["critique_finds_nothing_wrong"] >= 0.8
+    assert metrics["revision_flaw_gone"] >= 0.85
+    assert metrics["revision_exact"] >= 0.6
+    assert metrics["revision_leaves_alone"] >= 0.6
+
+
+def test_a_wording_that_training_never_showed_is_mostly_understood(embedded: Embedded) -> None:
+    metrics = judgement_metrics(embedded, CASES, held_out_forms)
+    assert metrics["judgement_right"] >= 0.75
+    assert metrics["option_mass"] >= 0.98
+
+
+def test_outside_of_its_world_it_says_so_and_takes_no_side(embedded: Embedded) -> None:
+    metrics = elsewhere_metrics(embedded, 12)
+    assert metrics["elsewhere_option_mass"] >= 0.95
+    assert metrics["elsewhere_distance"] <= 0.1
+    assert metrics["elsewhere_critique_says_so"] >= 0.9
+    assert metrics["elsewhere_revision_says_so"] >= 0.9
+
+
+def test_an_empty_response_is_called_empty_and_filled_with_the_core_tip(embedded: Embedded) -> None:
+    constitution = load_constitution(shipped("principles/toy.yaml"))
+    openness = next(p for p in constitution.principles if p.id == "openness")
+    turns = turn_values([Turn("user", " What should I know about baking bread?")], "test")
+    forms, empty = principle_values(constitution, openness), Value("", "row", "test")
+    asked = [
+        embedded.prompts.critique(turns, empty, forms),
+        embedded.prompts.revision(turns, empty, forms, Value(EMPTY_CRITIQUE, "model", "test")),
+    ]
+    assert embedded.answers(asked) == [EMPTY_CRITIQUE, "Knead the dough until it feels smooth."]
+
+
+def test_two_equal_responses_are_judged_alike_after_both_orders(embedded: Embedded) -> None:
+    """Whatever the first place is worth, averaging the two orders of equal texts gives one half."""
+    turns = turn_values([Turn("user", " What should I know about baking bread?")], "test")
+    same = Value("Let the loaf cool before you cut it.", "row", "test")
+    options = embedded.options([embedded.prompts.judgement(turns, same, same, shipped_forms()(KINDS[0]))])
+    first = float(options[0, 0] / options.sum())
+    assert (first + (1 - first)) / 2 == 0.5
+    assert 0.2 < first < 0.8
+
+
+def test_the_letters_of_the_options_are_single_tokens_wherever_the_answer_is_cut(embedded: Embedded) -> None:
+    tokenizer = embedded.tokenizer
+    prefix = f"{START}assistant\nThe answer is Response"
+    for letter in ("A", "B"):
+        alone = tokenizer.encode(" " + letter, add_special_tokens=False)
+        assert len(alone) == 1
+        joint = tokenizer.encode(f"{prefix} {letter} because", add_special_tokens=False)
+        assert joint[:-1] == [*tokenizer.encode(prefix, add_special_tokens=False), *alone]
+
+
+def test_the_chat_template_writes_contents_as_they_are(embedded: Embedded) -> None:
+    chat = [("system", "Be brief. "), ("user", "\n two  lines\n"), ("assistant", " yes "), ("user", "")]
+    expected = "".join(s.text for role, text in chat for s in message(role, text)) + answer_start().text
+    messages = [{"role": role, "content": text} for role, text in chat]
+    made = embedded.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    assert made == expected
+    ids = embedded.tokenizer.apply_chat_template(messages, add_generation_prompt=True)["input_ids"]
+    assert ids == embedded.tokenizer.encode(expected, add_special_tokens=False)
+    assert ids.count(embedded.tokenizer.convert_tokens_to_ids(END)) == 4
+
+
+def test_any_text_passes_through_the_tokenizer_unchanged(embedded: Embedded) -> None:
+    random = Random(5)
+    for _ in range(200):
+        text = "".join(
+            chr(random.choice((random.randrange(32, 127), random.randrange(160, 0x2FFF), 10, 0x1F600)))
+            for _ in range(random.randrange(40))
+        )
+        ids = embedded.tokenizer.encode(text, add_special_tokens=False)
+        assert embedded.tokenizer.decode(ids) == text
+
+
+def test_the_folder_is_small_and_of_a_shape_that_servers_take() -> None:
+    assert sum(path.stat().st_size for path in MODEL_FOLDER.iterdir()) <= 10_000_000
+    config = json.loads((MODEL_FOLDER / "config.json").read_text("utf-8"))
+    assert config["architectures"] == ["LlamaForCausalLM"]
+    assert config["head_dim"] == 64
+    assert config["max_position_embeddings"] == 2048
+    assert config["bos_token_id"] is None
+    with safe_open(MODEL_FOLDER / "model.safetensors", "pt") as tensors:
+        assert {tensors.get_slice(name).get_dtype() for name in tensors.keys()} == {"BF16"}  # noqa: SIM118
+
+
+def test_the_weights_were_made_from_these_templates_and_principles() -> None:
+    """Where this fails, a template or a toy principle was edited: train again (docs/embedded-model.md)."""
+    assert LOG["made_from"] == sources()
+
+
+def test_training_begins_as_logged() -> None:
+    """The same tokenizer, and the first losses within the tolerance of another processor."""
+    settings = Settings(**{**LOG["settings"], "compiled": False})
+    maker = example_maker()
+    tokenizer = world_tokenizer(maker, settings)
+    assert tokenizer.get_vocab() == Tokenizer.from_file(str(MODEL_FOLDER / "tokenizer.json")).get_vocab()
+    model = new_model(tokenizer, settings)
+    losses = list(islice(train(model, batches(maker, tokenizer, settings), settings), 4))
+    assert losses == pytest.approx(LOG["first_losses"][:4], abs=0.03)
+    assert losses[3] < losses[0] - 0.3
