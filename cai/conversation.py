@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
@@ -24,7 +25,8 @@ Role = Literal["system", "user", "assistant"]
 _MARKER = re.compile(r"\n\n(Human|Assistant):")
 _ROLE: dict[str, Role] = {"Human": "user", "Assistant": "assistant"}
 _NAME: dict[str, str] = {"user": "Human", "assistant": "Assistant"}
-_INNER_MARKER = re.compile(r"\b(?:Human|Assistant):|(?:^|\n)[ \t]*(?:H|A|User|AI|Human|Assistant)[ \t]*:")
+_WORD_MARKER = re.compile(r"\b(?:Human|Assistant):")
+_LINE_MARKER = re.compile(r"\n[ \t]*(?:H|A|User|AI|Human|Assistant)[ \t]*:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,17 @@ def write_transcript(transcript: Transcript) -> str:
     return transcript.preamble + turns
 
 
+def has_role_marker(text: str) -> bool:
+    """Whether a turn's text holds what a reader could take for the start of another turn.
+
+    That is `Human:` or `Assistant:` anywhere, or a line that begins with one of these, `H:`, `A:`,
+    `User:` or `AI:`.
+    """
+    if ("Human:" in text or "Assistant:" in text) and _WORD_MARKER.search(text):
+        return True
+    return ":" in text and _LINE_MARKER.search("\n" + text) is not None
+
+
 class Irregularity(StrEnum):
     """What can be unusual about a preference row, by name.
 
@@ -78,6 +91,7 @@ class Irregularity(StrEnum):
     REPEATED_ROLE = "repeated_role"
     EMPTY_CHOSEN = "empty_chosen"
     EMPTY_REJECTED = "empty_rejected"
+    EMPTY_RESPONSE = "empty_response"
     EMPTY_TURN = "empty_turn"
     ROLE_MARKER_INSIDE = "role_marker_inside"
     TEXT_BEFORE_FIRST_TURN = "text_before_first_turn"
@@ -104,13 +118,27 @@ class Pair:
     flags: tuple[Irregularity, ...]
 
 
+def read_pair(chosen: str, rejected: str) -> Pair | Irregularity:
+    """Parse two transcripts and split them; equal to `split_pair` of both, in about half the time.
+
+    What they share up to the last marker is parsed once.
+    """
+    first = parse_transcript(chosen)
+    if first.turns and first.turns[-1].role == "assistant":
+        start = len(chosen) - len(first.turns[-1].raw)
+        if rejected.startswith(chosen[:start]) and not _MARKER.search(rejected, start):
+            last = Turn("assistant", rejected[start:])
+            return split_pair(first, Transcript(first.preamble, (*first.turns[:-1], last)))
+    return split_pair(first, parse_transcript(rejected))
+
+
 def split_pair(chosen: Transcript, rejected: Transcript) -> Pair | Irregularity:
     """Find the prompt that both transcripts share, and the two responses to it.
 
     Returns the irregularity by name where there is no such prompt. The prompt is all that
     comes before the last turn; it must be the same on both sides, and that last turn must be
     the assistant's. It ends in a human turn, except where the assistant speaks twice running
-    (flagged `repeated_role`).
+    (flagged `repeated_role`). Text before the first turn becomes a system turn, and is flagged.
     """
     for side in (chosen, rejected):
         if not side.turns or side.turns[-1].role != "assistant":
@@ -120,25 +148,34 @@ def split_pair(chosen: Transcript, rejected: Transcript) -> Pair | Irregularity:
         return Irregularity.CONTEXTS_DIFFER
     if not any(turn.role == "user" for turn in prompt):
         return Irregularity.NO_PROMPT
-    flags = tuple(_flags(chosen, rejected))
-    return Pair(prompt, chosen.turns[-1], rejected.turns[-1], flags)
+    a, b = chosen.turns[-1], rejected.turns[-1]
+    flags = prompt_flags(chosen.preamble, prompt, a)
+    if not a.raw.strip():
+        flags.append(Irregularity.EMPTY_CHOSEN)
+    if not b.raw.strip():
+        flags.append(Irregularity.EMPTY_REJECTED)
+    if Irregularity.ROLE_MARKER_INSIDE not in flags and (has_role_marker(a.raw) or has_role_marker(b.raw)):
+        flags.append(Irregularity.ROLE_MARKER_INSIDE)
+    if a.text == b.text:
+        flags.append(Irregularity.EQUAL_RESPONSES)
+    return Pair(whole_prompt(chosen.preamble, prompt), a, b, tuple(flags))
 
 
-def _flags(chosen: Transcript, rejected: Transcript) -> list[Irregularity]:
+def whole_prompt(preamble: str, turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+    """A prompt's turns, with text before the first of them as a system turn."""
+    return (Turn("system", preamble), *turns) if preamble.strip() else turns
+
+
+def prompt_flags(preamble: str, prompt: tuple[Turn, ...], response: Turn | None) -> list[Irregularity]:
+    """What is unusual about a prompt's turns, and about the response's role after them."""
     found = []
-    a, b = chosen.turns, rejected.turns
-    if any(x.role == y.role for x, y in zip(a, a[1:], strict=False)):
+    roles = [turn.role for turn in prompt] + ([response.role] if response else [])
+    if any(x == y for x, y in pairwise(roles)):
         found.append(Irregularity.REPEATED_ROLE)
-    if not a[-1].text.strip():
-        found.append(Irregularity.EMPTY_CHOSEN)
-    if not b[-1].text.strip():
-        found.append(Irregularity.EMPTY_REJECTED)
-    if any(not turn.text.strip() for turn in a[:-1]):
+    if not all(turn.raw.strip() for turn in prompt):
         found.append(Irregularity.EMPTY_TURN)
-    if any(_INNER_MARKER.search(turn.raw) for turn in (*a, b[-1])):
+    if any(has_role_marker(turn.raw) for turn in prompt):
         found.append(Irregularity.ROLE_MARKER_INSIDE)
-    if chosen.preamble.strip():
+    if preamble.strip():
         found.append(Irregularity.TEXT_BEFORE_FIRST_TURN)
-    if a[-1].text == b[-1].text:
-        found.append(Irregularity.EQUAL_RESPONSES)
     return found

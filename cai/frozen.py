@@ -26,11 +26,13 @@ import orjson
 from cai.digest import digest
 from cai.engine.identity import Identity
 from cai.errors import RecipeError
+from cai.feedback import JudgePlan
 from cai.principle import Constitution, load_constitution
-from cai.prompting import Form, Prompts, load_prompts
+from cai.prompting import STOPS, Form, Prompts, load_prompts
 from cai.recipe import EngineSection, Recipe
+from cai.revise import RevisePlan
 from cai.shipped import find
-from cai.steps import STEPS_DIGEST, JudgePlan, RespondPlan, RevisePlan, RowPlan
+from cai.steps import STEPS_DIGEST, RespondPlan, RowPlan
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,6 @@ def _row_plan(inputs: Inputs, constitution: Constitution) -> RowPlan:
 
 
 def _stops(recipe: Recipe, engine: str) -> tuple[str, ...]:
-    from cai.prompting import STOPS
-
     return STOPS[recipe.engines[engine].form]
 
 

@@ -15,6 +15,7 @@ from typing import Self
 from cai.ask import Ask
 from cai.engine.identity import Identity
 from cai.engine.kinds import LazyEngine, make_engine
+from cai.errors import InputError
 from cai.frozen import (
     Generation,
     Inputs,
@@ -26,7 +27,6 @@ from cai.frozen import (
     row_plans,
 )
 from cai.job import Job, rows_in_flight
-from cai.errors import InputError
 from cai.recipe import EngineSection, Recipe, load_recipe
 from cai.run_folder import RunFolder
 from cai.shipped import find

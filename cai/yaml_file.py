@@ -161,7 +161,9 @@ def _mistake(file: YamlFile, item: Any, model: type[BaseModel]) -> str:
     known: tuple[Key, ...] = ()
     node = file.data
     for key in keys:  # a union's own tag stands in `loc` too: keep only real keys
-        if (isinstance(node, dict) and key in node) or (isinstance(node, list) and isinstance(key, int) and key < len(node)):
+        if (isinstance(node, dict) and key in node) or (
+            isinstance(node, list) and isinstance(key, int) and key < len(node)
+        ):
             node = node[key]
             known = (*known, key)
     where = file.where(known)

@@ -98,7 +98,10 @@ def test_rows_in_quarantine_give_exit_code_3_and_are_taken_up_again(tmp_path: Pa
     script = run / "script.py"
     healed = run / "healed"
     script.write_text(
-        script.read_text().replace('if "POISON" in text', f'if not __import__("os").path.exists({str(healed)!r}) and "POISON" in text')
+        script.read_text().replace(
+            'if "POISON" in text',
+            f'if not __import__("os").path.exists({str(healed)!r}) and "POISON" in text',
+        )
     )
     done = _cai("run", run)
     assert done.returncode == 3, done.stderr
@@ -113,8 +116,14 @@ def test_rows_in_quarantine_give_exit_code_3_and_are_taken_up_again(tmp_path: Pa
 def test_ctrl_c_keeps_what_was_paid_for_and_the_same_command_goes_on(tmp_path: Path, times: int) -> None:
     run = write_run(tmp_path, rows=60)
     script = run / "script.py"
-    script.write_text(script.read_text().replace("def score", "import time\n\ndef score").replace("    a = 0.1", "    time.sleep(0.002)\n    a = 0.1"))
-    process = subprocess.Popen([*CAI, "run", str(run)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=PLAIN)
+    script.write_text(
+        script.read_text()
+        .replace("def score", "import time\n\ndef score")
+        .replace("    a = 0.1", "    time.sleep(0.002)\n    a = 0.1")
+    )
+    process = subprocess.Popen(
+        [*CAI, "run", str(run)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=PLAIN
+    )
     store = run / "store" / "segment-000001.jsonl"
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and (not store.exists() or store.stat().st_size < 40_000):
@@ -157,7 +166,9 @@ def test_init_writes_a_project_whose_recipe_names_what_is_there(tmp_path: Path) 
         (("sources:", "sorces:"), "did you mean 'sources'?"),
     ],
 )
-def test_a_mistake_costs_one_sentence_and_exit_code_1(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+def test_a_mistake_costs_one_sentence_and_exit_code_1(
+    tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
     run = write_run(tmp_path, rows=3)
     recipe = run / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace(*change, 1))
@@ -168,7 +179,16 @@ def test_a_mistake_costs_one_sentence_and_exit_code_1(tmp_path: Path, change: tu
     assert len(done.stderr.splitlines()) <= 6
 
 
-@pytest.mark.parametrize("words", [("run", "nope"), ("status", "nope"), ("show", "nope", "--row", "1"), ("compare", "nope"), ("dataset", "nope")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "nope"),
+        ("status", "nope"),
+        ("show", "nope", "--row", "1"),
+        ("compare", "nope"),
+        ("dataset", "nope"),
+    ],
+)
 def test_a_run_that_is_not_there_is_named(words: tuple[str, ...], tmp_path: Path) -> None:
     done = _cai(*words, cwd=tmp_path)
     assert done.returncode == 1

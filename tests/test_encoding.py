@@ -7,6 +7,7 @@ right is what transformers' `apply_chat_template` gives for the same harmless te
 from __future__ import annotations
 
 import json
+import string
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -118,9 +119,9 @@ def metaspace(scheme: str = "first") -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
     tokenizer.decoder = decoders.Metaspace(prepend_scheme=scheme)
     special = ["<unk>", *SPECIAL]
-    letters = sorted({*"".join(CORPUS), *"<|>_[]/▁abcdefghijklmnopqrstuvwxyz"})
+    letters = sorted({*string.printable, "▁"})
     trainer = trainers.UnigramTrainer(
-        vocab_size=400, special_tokens=special, unk_token="<unk>", initial_alphabet=letters, show_progress=False
+        vocab_size=500, special_tokens=special, unk_token="<unk>", initial_alphabet=letters, show_progress=False
     )
     tokenizer.train_from_iterator(CORPUS, trainer)
     tokenizer.add_tokens([AddedToken(text, special=False, normalized=False) for text in MARKS])
@@ -317,8 +318,6 @@ def test_a_template_that_refuses_the_roles_or_varies_is_refused_in_its_own_words
 
 
 def test_a_template_whose_output_changes_each_time_is_refused(folders: Any) -> None:
-    restless = "{% set box = messages.__class__ %}" if False else "{{ cycler('a','b').next() }}" + CHATML
-    assert encoder(folders("gpt2", restless)).encode(request(QUESTION))  # alike each time: taken
     moving = CHATML.replace("{%- for", "{{ counter | length }}{%- for", 1)
     with pytest.raises(EngineRefusedError, match="another text"):
         load_encoder(folders("gpt2", moving), "", "chat", {"counter": _Growing()}, "").encode(request(QUESTION))

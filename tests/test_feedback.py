@@ -35,9 +35,7 @@ def _scores(p_a: float, outside: float = 0.0) -> Scores:
     return Scores((math.log(p_a * inside), math.log((1 - p_a) * inside)), outside, 10)
 
 
-PAIR = JudgedPair(
-    "human", "human", "chosen", "rejected", Value("good", "row", "c"), Value("bad", "row", "r")
-)
+PAIR = JudgedPair("human", "human", "chosen", "rejected", Value("good", "row", "c"), Value("bad", "row", "r"))
 
 
 def test_a_judgement_shown_first_as_a_is_the_probability_of_a() -> None:
@@ -90,10 +88,10 @@ def test_weights_count() -> None:
     judgements = [
         read_judgement(p, order, _scores(p_a), 0.5, "d")
         for order, p, p_a in (
-            ("first_is_a", heavy, 0.8),
-            ("first_is_b", heavy, 0.2),
-            ("first_is_a", light, 0.4),
-            ("first_is_b", light, 0.6),
+            (ORDERS[0], heavy, 0.8),
+            (ORDERS[1], heavy, 0.2),
+            (ORDERS[0], light, 0.4),
+            (ORDERS[1], light, 0.6),
         )
     ]
     done = combine(PAIR, _constitution(heavy, light), (heavy, light), judgements, [])
@@ -164,5 +162,6 @@ def test_exchanging_the_two_responses_turns_the_probability(one: float, two: flo
     ]
     p = combine(PAIR, _constitution(x), (x,), first, []).probability
     q = combine(PAIR, _constitution(x), (x,), second, []).probability
-    assert p is not None and q is not None
+    assert p is not None
+    assert q is not None
     assert p + q == pytest.approx(1.0)

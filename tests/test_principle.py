@@ -83,7 +83,12 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(b"\xff\xfe", "not UTF-8"), (b"- a\n- b\n", "keys and values"), (b"a: [", "own.yaml:"), (b"", "keys and values")],
+    [
+        (b"\xff\xfe", "not UTF-8"),
+        (b"- a\n- b\n", "keys and values"),
+        (b"a: [", "own.yaml:"),
+        (b"", "keys and values"),
+    ],
 )
 def test_a_file_that_is_no_constitution_is_named(tmp_path: Path, data: bytes, message: str) -> None:
     path = tmp_path / "own.yaml"
@@ -116,7 +121,9 @@ def test_draws_are_even_and_differ_by_round_and_response(tmp_path: Path) -> None
     counts = Counter(own.draw(3, f"row {i}", "chosen", 1).id for i in range(4000))
     assert min(counts.values()) > 400
     assert max(counts.values()) < 600
-    same = sum(own.draw(3, f"row {i}", "chosen", 1).id == own.draw(3, f"row {i}", "chosen", 2).id for i in range(800))
+    same = sum(
+        own.draw(3, f"row {i}", "chosen", 1).id == own.draw(3, f"row {i}", "chosen", 2).id for i in range(800)
+    )
     assert same < 160
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +52,10 @@ async def served() -> AsyncIterator[EngineSection]:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("vllm")
     write_world(folder / "data", seed=3, pairs=ROWS)
-    yield folder
+    return folder
 
 
 def _write_run(folder: Path, name: str, engine: dict[str, Any]) -> Path:
@@ -77,7 +77,9 @@ def _server_run(folder: Path, name: str, served: EngineSection) -> Path:
 
 
 def _local_run(folder: Path, name: str) -> Path:
-    return _write_run(folder, name, {"kind": "local", "model": "cai-toy", "path": "toy/model", "device": "cpu"})
+    return _write_run(
+        folder, name, {"kind": "local", "model": "cai-toy", "path": "toy/model", "device": "cpu"}
+    )
 
 
 async def _work(run: Path) -> dict[str, Outcome]:
@@ -152,7 +154,9 @@ async def _requests(runs: Path, served: EngineSection) -> list[Request]:
     return captured
 
 
-async def test_our_token_ids_are_those_of_the_servers_own_chat_rendering(served: EngineSection, runs: Path) -> None:
+async def test_our_token_ids_are_those_of_the_servers_own_chat_rendering(
+    served: EngineSection, runs: Path
+) -> None:
     encoder = load_encoder(MODEL_FOLDER, "", "chat", served.template_args, "2026-01-01")
     captured = await _requests(runs, served)
     assert any(isinstance(request, GenerateRequest) for request in captured)
@@ -204,16 +208,22 @@ async def test_a_list_of_prompts_and_single_chats_give_the_same_probabilities(
             assert p_together == pytest.approx(p_alone, abs=1e-5)
 
 
-async def test_a_prompt_that_is_too_long_is_an_answer_and_spoils_no_other(served: EngineSection, runs: Path) -> None:
+async def test_a_prompt_that_is_too_long_is_an_answer_and_spoils_no_other(
+    served: EngineSection, runs: Path
+) -> None:
     from cai.conversation import Turn
     from cai.parts import Value
     from cai.prompting import OPTIONS, load_prompts, turn_values
+    from cai.shipped import shipped
 
-    prompts = load_prompts(Path(__file__).resolve().parent.parent / "prompts", "chat")
+    prompts = load_prompts(shipped("prompts"), "chat")
 
     def request(text: str) -> ScoreRequest:
         turns = turn_values([Turn("user", " " + text)], "row")
-        principle = {form: Value("Which is better?", "principle", "p") for form in ("text", "critique", "revision", "judgement")}
+        principle = {
+            form: Value("Which is better?", "principle", "p")
+            for form in ("text", "critique", "revision", "judgement")
+        }
         a, b = Value("one", "row", "a"), Value("two", "row", "b")
         return ScoreRequest("main", prompts.judgement(turns, a, b, principle), OPTIONS)
 

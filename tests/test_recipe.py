@@ -42,7 +42,11 @@ def test_a_short_recipe_is_enough_and_every_default_is_written_down(tmp_path: Pa
     [
         ("path: data", "pth: data", r"recipe.yaml:3:5: unknown key 'pth', did you mean 'path'\?"),
         ("kind: hh-rlhf", "kind: hh", r"recipe.yaml:2:5: sources.0.kind"),
-        ("judge: large", "judge: larg", r"recipe.yaml:8:3: there is no engine 'larg', did you mean 'large'\?"),
+        (
+            "judge: large",
+            "judge: larg",
+            r"recipe.yaml:8:3: there is no engine 'larg', did you mean 'large'\?",
+        ),
         ("roles:", "seed: -1\nroles:", r"recipe.yaml:7:1: seed"),
         ("roles:", "seed: yes\nroles:", r"recipe.yaml:7:1: seed"),
         ("roles:", "revise: null\nroles:", r"pairs of kind 'revised' need the revise section"),
@@ -63,7 +67,9 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
 
 
 def test_the_first_constitution_pattern_that_fits_counts(tmp_path: Path) -> None:
-    recipe = _load(tmp_path, GOOD + 'constitutions:\n  "helpful-*": helpful-honest\n  harmless-base: harmless\n')
+    recipe = _load(
+        tmp_path, GOOD + 'constitutions:\n  "helpful-*": helpful-honest\n  harmless-base: harmless\n'
+    )
     assert recipe.constitution_for("helpful-online") == "helpful-honest"
     assert recipe.constitution_for("harmless-base") == "harmless"
     assert recipe.constitution_for("other") is None
@@ -71,7 +77,9 @@ def test_the_first_constitution_pattern_that_fits_counts(tmp_path: Path) -> None
 
 def test_speed_and_addresses_do_not_decide_answers(tmp_path: Path) -> None:
     plain = _load(tmp_path, GOOD)
-    faster = _load(tmp_path, GOOD + "run: {rows_in_flight: 7}\npilot: {rows: 3}\ndataset: {tie_threshold: 0.1}\n")
+    faster = _load(
+        tmp_path, GOOD + "run: {rows_in_flight: 7}\npilot: {rows: 3}\ndataset: {tie_threshold: 0.1}\n"
+    )
     other = _load(tmp_path, GOOD + "revise: {rounds: 3}\n")
     assert plain.deciding() == faster.deciding()
     assert plain.deciding() != other.deciding()

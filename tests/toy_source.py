@@ -20,7 +20,7 @@ revise: {{rounds: 2, sampling: {{temperature: 0}}, critique_sampling: {{temperat
 pilot: {{rows: {pilot}}}
 """
 
-SCRIPT = '''
+SCRIPT = """
 from cai.digest import draw
 from cai.errors import EngineAnswerError
 
@@ -38,7 +38,7 @@ def score(request):
     text = request.rendered.messages[0].text
     a = 0.1 + 0.8 * (draw(text) % 1000) / 1000
     return [a * 0.98, (1 - a) * 0.98]
-'''
+"""
 
 
 def write_rows(folder: Path, count: int, poisoned: tuple[int, ...] = ()) -> None:

@@ -25,7 +25,10 @@ def compare(
     target: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the JSON instead.")] = False,
 ) -> None:
-    """Compare the AI's labels with the human ones; also written to comparison.json."""
+    """Compare the AI's labels with the human ones.
+
+    Also written to comparison.json.
+    """
     path = compare_run(target, console=None if as_json else out())
     if as_json:
         sys.stdout.write(path.read_text("utf-8"))

@@ -22,7 +22,7 @@ def enter(app: typer.Typer) -> None:
 def dataset(
     target: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
 ) -> None:
-    """Build the dataset from what is finished: preferences, revisions, sft, traces."""
+    """Build the dataset from what is finished."""
     build_run(target, console=err())
 
 

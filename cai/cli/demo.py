@@ -28,7 +28,7 @@ def enter(app: typer.Typer) -> None:
 def demo(
     folder: Annotated[Path, typer.Argument(metavar="[RUN]", help="The run's folder.")] = Path("runs/demo"),
 ) -> None:
-    """The whole job in a toy world, offline, in a few minutes on two cores."""
+    """The whole job in a toy world, offline."""
     import uvloop
 
     from cai.cli.run import work

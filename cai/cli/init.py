@@ -24,7 +24,7 @@ def enter(app: typer.Typer) -> None:
 def init(
     folder: Annotated[Path, typer.Argument(help="An empty folder, or one to be made.")] = Path(),
 ) -> None:
-    """Write principles/, prompts/ and a starter recipe into an empty folder."""
+    """Write editable principles, prompts and a recipe."""
     write_project(folder)
     err().print(
         f"Wrote principles/, prompts/ and runs/first/recipe.yaml into {folder.resolve()}.\n"

@@ -35,7 +35,10 @@ def run(
     yes: Annotated[bool, typer.Option("--yes", help="Go on after the pilot without asking.")] = False,
     pilot_only: Annotated[bool, typer.Option("--pilot-only", help="Stop after the pilot.")] = False,
 ) -> None:
-    """Run a job, or go on with it: the pilot, the rest, the dataset, the comparison."""
+    """Run a job, or go on with it.
+
+    First the pilot, then the rest, then the dataset and the comparison.
+    """
     import uvloop
 
     code = uvloop.run(work(target, yes=yes, pilot_only=pilot_only))

@@ -28,7 +28,10 @@ def serve(
         str, typer.Option("--engine", help="Which engine of the recipe; the only one by default.")
     ] = "",
 ) -> None:
-    """Start vLLM for a recipe's engine, wait until it answers a scored request, and stay with it."""
+    """Start vLLM for a recipe and wait until it answers.
+
+    It runs until Ctrl-C.
+    """
     from cai.recipe import load_recipe
     from cai.run_folder import open_run
     from cai.yaml_file import nearest

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,8 +20,10 @@ from cai.errors import RunError
 
 if TYPE_CHECKING:
     from cai.outcome import Outcome
+    from cai.parts import Part
     from cai.reading import ReadRun
     from cai.source import Row
+    from cai.template import Rendered
     from cai.trace import Exchange
 
 _COLOURS = {"template": "cyan", "principle": "magenta", "row": "white", "model": "green"}
@@ -37,7 +40,10 @@ def show(
     brief: Annotated[bool, typer.Option("--brief", help="Leave the requests out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """One row: each exact request, which file and line each part came from, each answer."""
+    """One row's whole story: every request and answer.
+
+    Each part of a request stands beside the file and line, or the row and field, it came from.
+    """
     from cai.reading import ReadRun
     from cai.run_folder import open_run
 
@@ -49,11 +55,9 @@ def show(
             return
         console = out()
         _print_row(console, found)
-        seen = False
-        for exchange in exchanges:
-            seen = True
-            _print_exchange(console, exchange, brief=brief)
-        if not seen:
+        for before, exchange in zip([None, *exchanges], exchanges, strict=False):
+            _print_exchange(console, exchange, before, brief=brief)
+        if not exchanges:
             console.print("Nothing has been asked about this row yet.")
         if outcome is not None:
             print_outcome(console, outcome)
@@ -146,32 +150,63 @@ def _print_row(console: Console, row: Row) -> None:
         console.print(f"[bold]{name}:[/bold] {_text(turn.text)}")
 
 
-def _print_exchange(console: Console, exchange: Exchange, *, brief: bool) -> None:
+def _print_exchange(console: Console, exchange: Exchange, before: Exchange | None, *, brief: bool) -> None:
     labels = exchange.request.labels
     title = " · ".join(str(value) for key, value in labels.items() if key != "row")
-    console.rule(f"{title} · request {exchange.digest[:12]}", align="left")
+    console.rule(f"{title} · {exchange.digest[:12]}", align="left")
     if not brief:
-        _print_request(console, exchange)
+        _print_request(console, exchange, before)
     _print_answer(console, exchange)
 
 
-def _print_request(console: Console, exchange: Exchange) -> None:
-    for message in exchange.request.rendered.messages:
-        console.print(f"[dim]── {message.role}[/dim]")
-        _print_parts(console, message.parts)
-    if exchange.request.rendered.answer:
-        console.print("[dim]── the answer begins[/dim]")
-        _print_parts(console, exchange.request.rendered.answer)
+def _print_request(console: Console, exchange: Exchange, before: Exchange | None) -> None:
+    """The request, line by line beside its origins; what it shares with the one before is left out."""
+    lines = request_lines(exchange.request.rendered)
+    shown = request_lines(before.request.rendered) if before is not None else []
+    same = 0
+    while same < min(len(lines), len(shown)) and lines[same] == shown[same]:
+        same += 1
+    if same > 3:
+        console.print(f"[dim]{'':>{GUTTER}} … {same} lines as in the request above[/dim]")
+        lines = lines[same:]
+    for origin, text in lines:
+        console.print(f"[dim]{_text(origin):>{GUTTER}} │[/dim] {text}", soft_wrap=True)
 
 
-def _print_parts(console: Console, parts: Any) -> None:
+GUTTER = 28
+
+
+def request_lines(rendered: Rendered) -> list[tuple[str, str]]:
+    """A request as (origin, text with colour marks) for each line.
+
+    A line's origin is that of its first part that is no literal text of a template, or else of
+    its first part.
+    """
+    lines: list[tuple[str, str]] = []
+    for message in rendered.messages:
+        lines.append(("", f"[bold]── {message.role}[/bold]"))
+        lines += _lines(message.parts)
+    if rendered.answer:
+        lines.append(("", "[bold]── the answer begins[/bold]"))
+        lines += _lines(rendered.answer)
+    return lines
+
+
+def _lines(parts: Sequence[Part]) -> list[tuple[str, str]]:
+    lines: list[tuple[str, str]] = []
+    text, origin, kind = "", "", ""
     for part in parts:
-        if not part.text:
-            continue
-        console.print(f"[dim]{_text(part.origin)}[/dim]")
-        colour = _COLOURS[part.kind]
-        for line in part.text.strip("\n").split("\n"):
-            console.print(f"[{colour}]    {_text(line)}[/{colour}]", soft_wrap=True)
+        for number, piece in enumerate(part.text.split("\n")):
+            if number:
+                lines.append((origin, text))
+                text, origin, kind = "", "", ""
+            if piece or (number == 0 and not part.text):
+                colour = _COLOURS[part.kind]
+                text += f"[{colour}]{_text(piece)}[/{colour}]"
+            if not origin or (kind == "template" and part.kind != "template"):
+                origin, kind = part.origin, part.kind
+    lines.append((origin, text))
+    return lines
 
 
 def _print_answer(console: Console, exchange: Exchange) -> None:

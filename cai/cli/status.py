@@ -27,7 +27,7 @@ def status(
     target: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """How far a run is: rows by fate, answers and tokens by stage, damage of the store."""
+    """How far a run is: rows by fate, answers, tokens."""
     import orjson
 
     from cai.reading import ReadRun

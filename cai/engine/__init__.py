@@ -27,9 +27,12 @@ class Engine(Protocol):
     """
 
     name: str
-    identity: Identity
     context_tokens: int | None
     concurrency: int
+
+    @property
+    def identity(self) -> Identity:
+        """Who it is."""
 
     async def open(self) -> None:
         """Connect or load. Raises: EngineError, MissingExtraError."""

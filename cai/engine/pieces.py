@@ -51,7 +51,8 @@ class PieceCoder:
         self._tokenizer = _tokenizer(files.json_text)
         self._json_text = files.json_text
         structure = json.loads(files.json_text)
-        self._added = [token for token in structure.get("added_tokens", ()) if _is_control(token)]
+        unknown = _unknown(structure.get("model", {}))
+        self._added = [t for t in structure.get("added_tokens", ()) if _is_control(t) and t["id"] != unknown]
         self.control_ids = frozenset(token["id"] for token in self._added)
         names = sorted((re.escape(token["content"]) for token in self._added), key=len, reverse=True)
         self.control = re.compile("|".join(names) if names else r"(?!)")
@@ -200,6 +201,15 @@ def _is_control(token: dict[str, Any]) -> bool:
     return bool(token.get("special")) or not re.fullmatch(r"[\w\s]*", content)
 
 
+def _unknown(model: dict[str, Any]) -> int | None:
+    """The id that stands for what a vocabulary cannot write: ordinary text may contain it."""
+    if model.get("type") == "Unigram":
+        number = model.get("unk_id")
+    else:
+        number = model.get("vocab", {}).get(model.get("unk_token"))
+    return number if isinstance(number, int) else None
+
+
 def _twin(text: str, control: list[dict[str, Any]]) -> tuple[Tokenizer, dict[int, int]]:
     """The tokenizer with control tokens under names that no text contains, and their real ids."""
     structure = json.loads(text)
@@ -210,7 +220,7 @@ def _twin(text: str, control: list[dict[str, Any]]) -> tuple[Tokenizer, dict[int
     model = structure["model"]
     if model.get("type") == "Unigram":  # it would take the pieces themselves for words
         for number, name in names.items():
-            if number < len(model["vocab"]) and number != model.get("unk_id"):
+            if number < len(model["vocab"]):
                 model["vocab"][number][0] = name
     twin = _tokenizer(json.dumps(structure))
     real = {}

@@ -18,12 +18,69 @@ CRITIQUE = "I do not know enough about this topic to judge the response."
 RESPONSE = "I am sorry, I do not know enough about this topic."
 REASON = " because I do not know enough about this topic."
 
-_STARTS = ("b", "br", "c", "ch", "d", "f", "fl", "g", "gr", "h", "j", "k", "l", "m", "n", "p", "pl", "qu", "r", "s",
-           "sh", "st", "t", "th", "tr", "v", "w", "wh", "y", "z", "")
+_STARTS = (
+    "b",
+    "br",
+    "c",
+    "ch",
+    "d",
+    "f",
+    "fl",
+    "g",
+    "gr",
+    "h",
+    "j",
+    "k",
+    "l",
+    "m",
+    "n",
+    "p",
+    "pl",
+    "qu",
+    "r",
+    "s",
+    "sh",
+    "st",
+    "t",
+    "th",
+    "tr",
+    "v",
+    "w",
+    "wh",
+    "y",
+    "z",
+    "",
+)
 _MIDDLES = ("a", "e", "i", "o", "u", "ai", "ea", "ee", "io", "oo", "ou", "y")
-_ENDS = ("", "b", "ck", "d", "ff", "g", "l", "ll", "m", "n", "nd", "ng", "nt", "p", "r", "rd", "s", "ss", "st", "t",
-         "tion", "x", "ly", "er", "ing", "ed")
-_COMMON = tuple(
+_ENDS = (
+    "",
+    "b",
+    "ck",
+    "d",
+    "ff",
+    "g",
+    "l",
+    "ll",
+    "m",
+    "n",
+    "nd",
+    "ng",
+    "nt",
+    "p",
+    "r",
+    "rd",
+    "s",
+    "ss",
+    "st",
+    "t",
+    "tion",
+    "x",
+    "ly",
+    "er",
+    "ing",
+    "ed",
+)
+_COMMON_TEXT = (
     "the of and to a in is it you that he was for on are with as I his they be at one have this from or had by "
     "not but what all were when we there can an your which their said if do will each about how up out them then "
     "she many some so these would other into has more her two like him see time could no make than first been its "
@@ -41,19 +98,20 @@ _COMMON = tuple(
     "against top turned learn point city play toward five using himself usually money yes please sorry thanks "
     "steal drug police illegal weapon neighbor hurt kill insult secret password computer phone kid drink "
     "car internet drive law doctor medicine company government angry sad happy love friend family I'm "
-    "I\u2019m you\u2019re it\u2019s that\u2019s don\u2019t can\u2019t isn\u2019t Hmm OK really actually maybe probably".split()
+    "I\u2019m you\u2019re it\u2019s that\u2019s don\u2019t can\u2019t isn\u2019t Hmm OK really actually maybe probably"
 )
+_COMMON = tuple(_COMMON_TEXT.split())
 
 
 def text(random: Random) -> str:
     """A text that means nothing: a few sentences, now and then a long one or a list."""
-    count = random.randint(1, 3) if random.random() < 0.93 else random.randint(4, 12)
+    count = random.choice((1, 1, 2, 3)) if random.random() < 0.95 else random.randint(4, 12)
     return random.choice((" ", " ", " ", "  ", "\n\n", "\n- ")).join(_sentence(random) for _ in range(count))
 
 
 def turns(random: Random) -> tuple[Turn, ...]:
     """The turns of a prompt, one to seven, the first and the last the user's."""
-    count = 1 + 2 * random.choice((0, 0, 0, 1, 1, 2, 3))
+    count = 1 + 2 * random.choice((0, 0, 0, 0, 1, 1, 2, 3))
     return tuple(Turn("assistant" if index % 2 else "user", " " + text(random)) for index in range(count))
 
 

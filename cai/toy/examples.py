@@ -74,13 +74,13 @@ class ExampleMaker:
     def _inside(self, random: Random, most_tips: int) -> list[Segment]:
         case = make_case(random, most_tips)
         stage = random.random()
-        if stage < 0.5:
+        if stage < 0.45:
             return self._judgements(random, case)
-        if stage < 0.77:
+        if stage < 0.75:
             return self._critique_and_revision(random, case)
-        if stage < 0.85:
+        if stage < 0.83:
             return self._critiques(random, case)
-        if stage < 0.95:
+        if stage < 0.96:
             return self._revision_alone(random, case)
         return self._response(random, case)
 
@@ -97,7 +97,9 @@ class ExampleMaker:
         kinds = judgement_kinds(random, case, random.choice((2, 3, 3)))
         return self._judged(random, case, [(kind, judgement(random, case, kind)) for kind in kinds])
 
-    def _judged(self, random: Random, case: Case, labels: list[tuple[Kind, tuple[str, str]]]) -> list[Segment]:
+    def _judged(
+        self, random: Random, case: Case, labels: list[tuple[Kind, tuple[str, str]]]
+    ) -> list[Segment]:
         a, b = _value(case.a.text), _value(case.b.text)
         segments: list[Segment] = []
         for number, (kind, (letter, reason)) in enumerate(labels):
@@ -113,15 +115,19 @@ class ExampleMaker:
         question, answer, request = rendered.messages
         assert answer.text == said
         return [
-            *message(question.role, question.text), *_answer(said),
-            *message(request.role, request.text), *_answer(reply.revised(kind).text),
+            *message(question.role, question.text),
+            *_answer(said),
+            *message(request.role, request.text),
+            *_answer(reply.revised(kind).text),
         ]
 
     def _critiques(self, random: Random, case: Case) -> list[Segment]:
         reply = case.a
         segments: list[Segment] = []
         for number, kind in enumerate(critique_kinds(random, reply, random.choice((2, 3)))):
-            rendered = self._prompts.critique(_turns(case.turns), _value(reply.text), self._forms(random, kind))
+            rendered = self._prompts.critique(
+                _turns(case.turns), _value(reply.text), self._forms(random, kind)
+            )
             segments += _opening(rendered) if number == 0 else message("user", last_question(rendered))
             segments += _answer(critique(reply, kind))
         return segments
@@ -152,11 +158,16 @@ class ExampleMaker:
             rendered = self._prompts.revision(turns, a, forms, _value(elsewhere.CRITIQUE))
             question, _, request = rendered.messages
             return [
-                *message(question.role, question.text), *_answer(elsewhere.CRITIQUE),
-                *message(request.role, request.text), *_answer(elsewhere.RESPONSE),
+                *message(question.role, question.text),
+                *_answer(elsewhere.CRITIQUE),
+                *message(request.role, request.text),
+                *_answer(elsewhere.RESPONSE),
             ]
         if stage < 0.95:
-            return [*_opening(self._prompts.revision(turns, a, forms, _value(""))), *_answer(elsewhere.RESPONSE)]
+            return [
+                *_opening(self._prompts.revision(turns, a, forms, _value(""))),
+                *_answer(elsewhere.RESPONSE),
+            ]
         return [*_opening(self._prompts.response(turns)), *_answer(elsewhere.RESPONSE)]
 
 
@@ -260,6 +271,9 @@ def _answer(text: str, weight: float = 1.0) -> list[Segment]:
 
 def _letter_answer(rendered: Rendered, letter: str, reason: str) -> list[Segment]:
     return [
-        answer_start(), Segment(rendered.answer_text, 0.1), Segment(" " + letter, LETTER_WEIGHT),
-        Segment(reason + END, 1.0), Segment("\n", 0.0),
+        answer_start(),
+        Segment(rendered.answer_text, 0.1),
+        Segment(" " + letter, LETTER_WEIGHT),
+        Segment(reason + END, 1.0),
+        Segment("\n", 0.0),
     ]

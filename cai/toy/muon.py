@@ -22,7 +22,7 @@ def orthogonalised(matrices: torch.Tensor) -> torch.Tensor:
     """Matrices (count, rows, columns) with their singular values brought close to 1."""
     a, b, c = _NEWTON
     tall = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.mT if tall else matrices
+    x: torch.Tensor = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(_NEWTON_STEPS):
         square = x @ x.mT

@@ -8,8 +8,9 @@ What this module does not know: the world, the model.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
-from typing import Any
+from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -35,11 +36,11 @@ def learn_tokenizer(texts: Iterable[str]) -> Tokenizer:
     return tokenizer
 
 
-def as_transformers(tokenizer: Tokenizer) -> Any:
-    """The tokenizer as transformers saves and loads it, with the chat template."""
+def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
+    """Write the tokenizer and the chat template as transformers and vLLM load them."""
     from transformers import PreTrainedTokenizerFast
 
-    wrapped = PreTrainedTokenizerFast(
+    wrapped = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         eos_token=END,
         pad_token=PAD,
@@ -47,4 +48,9 @@ def as_transformers(tokenizer: Tokenizer) -> Any:
         clean_up_tokenization_spaces=False,
     )
     wrapped.chat_template = CHAT_TEMPLATE
-    return wrapped
+    wrapped.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text("utf-8"))
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"  # the name that older versions know as well
+    config.pop("backend", None)
+    path.write_text(json.dumps(config, indent=2) + "\n", "utf-8")

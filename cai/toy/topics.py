@@ -22,6 +22,7 @@ class Topic:
     tips: tuple[str, str, str, str]
 
 
+# fmt: off
 TOPICS: tuple[Topic, ...] = (
     Topic("bread", "baking bread", "the bread tin", (
         "Knead the dough until it feels smooth.", "Let the dough rise in a warm place.",
@@ -132,3 +133,4 @@ TOPICS: tuple[Topic, ...] = (
         "Go to bed at the same time each night.", "Keep the bedroom cool and dark.",
         "Put the screens away an hour before.", "Read a few calm pages.")),
 )
+# fmt: on

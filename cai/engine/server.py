@@ -1,0 +1,312 @@
+"""The server engine: a model behind HTTP, vLLM first, any OpenAI-compatible server as far as it can.
+
+A request is made to exact token ids here (cai/engine/encoding.py) and goes to `/v1/completions`;
+requests that are scored together go in one call. A prompt that does not fit into the context is
+answered `too_long` without travelling, because one such prompt would spoil its whole call.
+
+When it opens, the engine finds out what the server can do: which model and context it has,
+whether it takes token ids and gives the log-probabilities of given tokens, and whether its
+tokenizer makes the same ids of the same text. Where ids are not taken, or no tokenizer is at
+hand, requests go to `/v1/chat/completions` as messages: the server's own rendering, beginnings of
+answers by `continue_final_message`, options among the 20 most probable tokens. The log says so.
+
+What this module does not know: faults and retries (cai/engine/connection.py), the form of
+bodies and answers (cai/engine/wire.py), rows, the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from cai.engine.connection import Connection, Place, Status
+from cai.engine.encoding import Encoder, load_encoder
+from cai.engine.identity import Identity
+from cai.engine.wire import (
+    MAX_OPTION_TOKENS,
+    chat_body,
+    choices_of,
+    generate_body,
+    is_too_long,
+    read_chat_scores,
+    read_completion,
+    read_scores,
+    score_body,
+)
+from cai.errors import EngineAnswerError, EngineRefusedError
+from cai.parts import Message, Part
+from cai.recipe import EngineSection
+from cai.request import Completion, GenerateRequest, Sampling, ScoreRequest, Scores
+from cai.template import Rendered
+
+_log = logging.getLogger("cai")
+
+_PROBE_TEXT = "This is a sentence that a tokenizer has to cut into 12 or more tokens, isn't it? " * 4
+
+
+class ServerEngine:
+    """The model of a recipe's `section`, at its `urls`.
+
+    `date`: the ISO date that a chat template asking for the day is told. `faults` counts what
+    went wrong on the wire, by kind, what was tried again included.
+    """
+
+    identity: Identity
+
+    def __init__(self, name: str, section: EngineSection, date: str) -> None:
+        self.name = name
+        self.context_tokens: int | None = None
+        self.concurrency = section.concurrency
+        self._section = section
+        self._date = date
+        self._encoder: Encoder | None = None
+        self._connection = Connection(
+            section.urls or [_served_at(section)],
+            section.concurrency,
+            section.timeout_s,
+            section.retry_s,
+            os.environ.get(section.api_key_variable, ""),
+        )
+
+    @property
+    def faults(self) -> dict[str, int]:
+        """How often each kind of fault happened."""
+        return self._connection.faults
+
+    async def open(self) -> None:
+        """Connect to every server, and find out what it can do.
+
+        Raises: EngineDownError where one cannot be reached within `retry_s`; EngineRefusedError
+        where it has another model or tokenizer, or wants another key.
+        """
+        self._connection.open()
+        try:
+            models = [await self._model_at(place) for place in self._connection.places]
+            lengths = [m["max_model_len"] for m in models if isinstance(m.get("max_model_len"), int)]
+            self.context_tokens = min(lengths) if lengths else None
+            self._encoder = self._find_encoder(models[0].get("root"))
+            if self._encoder is not None:
+                await self._check(self._encoder)
+        except BaseException:
+            await self.close()
+            raise
+        parts = (
+            self._encoder.identity_parts()
+            if self._encoder is not None
+            else {"form": self._section.form, "template_args": self._section.template_args}
+        )
+        self.identity = Identity(self._section.model, self._section.revision, **parts)
+
+    async def close(self) -> None:
+        """Close all connections; safe to call twice."""
+        await self._connection.close()
+
+    def flush(self) -> None:
+        """Nothing waits here for a batch to fill: the server makes batches itself."""
+
+    async def generate(self, request: GenerateRequest, priority: int = 0) -> Completion:
+        """Answer one request. Raises: EngineError."""
+        async with self._connection.admitted(priority):
+            if self._encoder is None:
+                return await self._chat_generate(request)
+            ids = self._encoder.encode(request)
+            if not self._fits(ids, request.sampling.max_tokens):
+                return Completion("", "too_long", len(ids), 0, self.context_tokens)
+            body = generate_body(self._section.model, ids, request)
+            try:
+                return await self._connection.complete(body, 1, lambda got: read_completion(got, len(ids)))
+            except Status as error:
+                self._raise_unless_too_long(error)
+                return Completion("", "too_long", len(ids), 0, self.context_tokens)
+
+    async def score(self, requests: Sequence[ScoreRequest], priority: int = 0) -> list[Scores]:
+        """Answer requests that share a prefix, in their order, in one call. Raises: EngineError."""
+        if not requests:
+            return []
+        async with self._connection.admitted(priority, len(requests)):
+            if self._encoder is None:
+                return list(await asyncio.gather(*map(self._chat_score, requests)))
+            prompts = self._encoder.encode_many(requests)
+            fitting = [index for index, ids in enumerate(prompts) if self._fits(ids, 1)]
+            answers = [Scores((), None, len(ids), "too_long", self.context_tokens) for ids in prompts]
+            if fitting:
+                options = [self._encoder.options(requests[index]) for index in fitting]
+                scored = await self._score_ids([prompts[index] for index in fitting], options)
+                for index, scores in zip(fitting, scored, strict=True):
+                    answers[index] = scores
+            return answers
+
+    async def _score_ids(
+        self, prompts: list[list[int]], options: list[tuple[tuple[int, ...], ...]]
+    ) -> list[Scores]:
+        tokens = sorted({token for each in set(options) for ids in each for token in ids})
+        if len(tokens) > MAX_OPTION_TOKENS:
+            raise EngineRefusedError(
+                f"These options are spelt by {len(tokens)} tokens; a server tells {MAX_OPTION_TOKENS} at most.",
+                "Ask about fewer options at once.",
+            )
+
+        def read(got: dict[str, Any]) -> list[Scores]:
+            choices = choices_of(got, len(prompts))
+            return [
+                read_scores(choice, each, len(ids))
+                for choice, each, ids in zip(choices, options, prompts, strict=True)
+            ]
+
+        body = score_body(self._section.model, prompts, tokens)
+        try:
+            return await self._connection.complete(body, len(prompts), read)
+        except Status as error:
+            self._raise_unless_too_long(error)
+        if len(prompts) == 1:
+            return [Scores((), None, len(prompts[0]), "too_long", self.context_tokens)]
+        # The server's context is smaller than it says: ask for each, to learn which are too long.
+        apart = [self._score_ids([ids], [each]) for ids, each in zip(prompts, options, strict=True)]
+        return [scores for [scores] in await asyncio.gather(*apart)]
+
+    async def _chat_generate(self, request: GenerateRequest) -> Completion:
+        body = chat_body(self._section.model, request, self._section.template_args)
+        try:
+            return await self._connection.complete(body, 1, lambda got: read_completion(got, None), chat=True)
+        except Status as error:
+            self._raise_unless_too_long(error)
+            return Completion("", "too_long", 0, 0, self.context_tokens)
+
+    async def _chat_score(self, request: ScoreRequest) -> Scores:
+        body = chat_body(self._section.model, request, self._section.template_args)
+        try:
+            return await self._connection.complete(
+                body, 1, lambda got: read_chat_scores(got, request.options), chat=True
+            )
+        except Status as error:
+            self._raise_unless_too_long(error)
+            return Scores((), None, 0, "too_long", self.context_tokens)
+
+    def _fits(self, ids: list[int], answer_tokens: int) -> bool:
+        """Whether prompt and answer fit. Raises: EngineAnswerError for a prompt of no tokens."""
+        if not ids:
+            raise EngineAnswerError(f"Engine {self.name!r} was sent a prompt without any token.")
+        return self.context_tokens is None or len(ids) + answer_tokens <= self.context_tokens
+
+    def _raise_unless_too_long(self, error: Status) -> None:
+        if not is_too_long(error.status, error.body):
+            raise self._connection.mapped(error) from error
+
+    async def _model_at(self, place: Place) -> dict[str, Any]:
+        """What a server says of the model. Raises: EngineError, listing what it has instead."""
+        try:
+            answer = await self._connection.ask(place, "/v1/models")
+        except Status as error:
+            raise self._connection.mapped(error, place) from error
+        models = [model for model in answer.get("data") or () if isinstance(model, dict)]
+        for model in models:
+            if model.get("id") == self._section.model:
+                return model
+        offered = ", ".join(str(model.get("id")) for model in models) or "none"
+        raise EngineRefusedError(
+            f"The server at {place.url} has no model {self._section.model!r}; it has: {offered}.",
+            f"Set `model` of engine {self.name!r} to one of these, or start the server with another.",
+        )
+
+    def _find_encoder(self, root: Any) -> Encoder | None:
+        """The encoder of the section's tokenizer, or of the model's folder, or none within reach."""
+        section = self._section
+        place = section.tokenizer or section.path
+        if place is None and isinstance(root, str) and (Path(root) / "tokenizer_config.json").is_file():
+            place = root
+        known = place is not None
+        try:
+            files_of = place or section.model
+            return load_encoder(files_of, section.revision, section.form, section.template_args, self._date)
+        except EngineRefusedError as error:
+            if known:
+                raise
+            if section.form == "completion":
+                raise EngineRefusedError(
+                    f"Engine {self.name!r} needs its model's tokenizer: {error.problem}", error.remedy
+                ) from error
+            self._say_chat(f"no tokenizer is at hand ({error.problem})")
+            return None
+
+    async def _check(self, encoder: Encoder) -> None:
+        """Find out whether token ids are taken, and whether they mean the same to the server.
+
+        The probe is long on purpose: vLLM 0.32 on some CPUs dies of a first prompt of few tokens.
+        """
+        probe = _probe("text" if self._section.form == "completion" else "user")
+        ids = encoder.encode(probe)
+        tokens = sorted(set(ids))[:2]
+        body = score_body(self._section.model, [ids, ids], tokens)
+        for place in self._connection.places:
+            try:
+                got = await self._connection.ask(place, "/v1/completions", body)
+            except Status as error:
+                if error.status in (401, 403):
+                    raise self._connection.mapped(error, place) from error
+                self._encoder = None
+            else:
+                if not _tells(got, tokens):
+                    self._encoder = None
+            if self._encoder is None and self._section.form == "completion":
+                raise EngineRefusedError(
+                    f"The server at {place.url} does not take token ids and `logprob_token_ids`.",
+                    "A base model needs vLLM 0.32 or newer.",
+                )
+            if self._encoder is None:
+                self._say_chat(f"{place.url} does not take token ids and `logprob_token_ids`")
+                return
+            await self._check_tokenizer(place, encoder, probe, ids)
+
+    async def _check_tokenizer(
+        self, place: Place, encoder: Encoder, probe: GenerateRequest, ids: list[int]
+    ) -> None:
+        """Hold our ids against the server's, where it has `/tokenize`. Raises: EngineRefusedError."""
+        text = encoder.text(probe)
+        body = {"model": self._section.model, "prompt": text, "add_special_tokens": False}
+        try:
+            theirs = (await self._connection.ask(place, "/tokenize", orjson.dumps(body))).get("tokens")
+        except Status:
+            return
+        if isinstance(theirs, list) and theirs != ids[-len(theirs) :]:
+            raise EngineRefusedError(
+                f"The server at {place.url} makes other tokens of the same text than the tokenizer here does.",
+                f"Set `tokenizer` of engine {self.name!r} to that of the model that the server has.",
+            )
+
+    def _say_chat(self, why: str) -> None:
+        _log.warning(
+            "engine %s: %s, so requests go to /v1/chat/completions. The server renders them: beginnings of"
+            " answers, special tokens inside texts and options beyond the 20 most probable tokens are up to it.",
+            self.name,
+            why,
+        )
+
+
+def _probe(role: Any) -> GenerateRequest:
+    message = Message(role, (Part(_PROBE_TEXT, "template", "probe"),))
+    return GenerateRequest("probe", Rendered((message,), ()), Sampling(max_tokens=1))
+
+
+def _tells(answer: dict[str, Any], tokens: list[int]) -> bool:
+    """Whether an answer holds the log-probability of each token, by its id, for two prompts."""
+    try:
+        return all(
+            f"token_id:{token}" in choice["logprobs"]["top_logprobs"][0]
+            for choice in (answer["choices"][0], answer["choices"][1])
+            for token in tokens
+        )
+    except (KeyError, IndexError, TypeError):
+        return False
+
+
+def _served_at(section: EngineSection) -> str:
+    """Where the server that `cai serve` starts answers on this machine."""
+    assert section.serve is not None, "a server engine has urls or a serve section"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(section.serve.host, section.serve.host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{section.serve.port}"
