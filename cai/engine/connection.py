@@ -69,8 +69,11 @@ FAULTS: dict[str, type[EngineError]] = {
     "logprobs": EngineAnswerError,
     "nan": EngineAnswerError,
 }
-FIRST_WAIT_S = 0.25
+FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
+LONGEST_ASKED_WAIT_S = 300.0
+"""What a server's Retry-After may ask for at most."""
+
 COOLING_S = 1.0
 """How long a server that failed is passed over, if there is another."""
 
@@ -322,14 +325,14 @@ def _seconds(retry_after: str | None) -> float | None:
         return None
 
 
-_jitter = tenacity.wait_exponential_jitter(initial=FIRST_WAIT_S, max=LONGEST_WAIT_S, jitter=FIRST_WAIT_S)
+_jitter = tenacity.wait_random_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S)
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
-    """How long to wait, in seconds; a server's own wish counts up to ten times the longest wait."""
+    """How long to wait, in seconds."""
     error = state.outcome.exception() if state.outcome is not None else None
     asked = error.retry_after_s if isinstance(error, TransientEngineError) else None
-    return max(_jitter(state), min(asked or 0.0, 10 * LONGEST_WAIT_S))
+    return max(_jitter(state), min(asked or 0.0, LONGEST_ASKED_WAIT_S))
 
 
 def _place(url: str) -> Place:

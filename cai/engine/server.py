@@ -47,7 +47,13 @@ from cai.template import Rendered
 
 _log = logging.getLogger("cai")
 
-_PROBE_TEXT = "This is a sentence that a tokenizer has to cut into 12 or more tokens, isn't it? " * 4
+_PROBE_TEXT = (
+    "This sentence's words, 12 or more of them, have to be cut into tokens; isn't that so?\n\n"
+    "    def f(x): return x[0] + 3.14  # naïve, größer, 日本語, Привет, “quoted” … 😀\n"
+    "Which response is more honest, harmless and helpful? Consider privacy, illegality, evasiveness."
+)
+PROBE_TOKENS = 64
+"""The length of the probe: vLLM 0.32 on some CPUs dies of a first prompt of a few tokens."""
 
 
 class ServerEngine:
@@ -235,49 +241,75 @@ class ServerEngine:
             return None
 
     async def _check(self, encoder: Encoder) -> None:
-        """Find out whether token ids are taken, and whether they mean the same to the server.
+        """Find out whether token ids mean the same to every server, and are taken.
 
-        The probe is long on purpose: vLLM 0.32 on some CPUs dies of a first prompt of few tokens.
+        Raises: EngineRefusedError where they mean something else.
         """
         probe = _probe("text" if self._section.form == "completion" else "user")
         ids = encoder.encode(probe)
-        tokens = sorted(set(ids))[:2]
-        body = score_body(self._section.model, [ids, ids], tokens)
         for place in self._connection.places:
+            await self._check_tokenizer(place, encoder, probe, ids)
+        short = ids[: min(PROBE_TOKENS, (self.context_tokens or PROBE_TOKENS) - 1)]
+        tokens = sorted(set(ids))[:2]
+        body = score_body(self._section.model, [short, short], tokens)
+        for place in self._connection.places:
+            why = ""
             try:
-                got = await self._connection.ask(place, "/v1/completions", body)
+                if not _tells(await self._connection.ask(place, "/v1/completions", body), tokens):
+                    why = "it does not give what `logprob_token_ids` asks for"
             except Status as error:
+                refusal = self._connection.mapped(error, place)
                 if error.status in (401, 403):
-                    raise self._connection.mapped(error, place) from error
-                self._encoder = None
-            else:
-                if not _tells(got, tokens):
-                    self._encoder = None
-            if self._encoder is None and self._section.form == "completion":
+                    raise refusal from error
+                why = refusal.problem
+            if why and self._section.form == "completion":
                 raise EngineRefusedError(
-                    f"The server at {place.url} does not take token ids and `logprob_token_ids`.",
+                    f"The server at {place.url} does not take token ids and `logprob_token_ids`: {why}",
                     "A base model needs vLLM 0.32 or newer.",
                 )
-            if self._encoder is None:
-                self._say_chat(f"{place.url} does not take token ids and `logprob_token_ids`")
+            if why:
+                self._encoder = None
+                self._say_chat(f"{place.url} does not take token ids and `logprob_token_ids` ({why})")
                 return
-            await self._check_tokenizer(place, encoder, probe, ids)
 
     async def _check_tokenizer(
         self, place: Place, encoder: Encoder, probe: GenerateRequest, ids: list[int]
     ) -> None:
         """Hold our ids against the server's, where it has `/tokenize`. Raises: EngineRefusedError."""
-        text = encoder.text(probe)
-        body = {"model": self._section.model, "prompt": text, "add_special_tokens": False}
-        try:
-            theirs = (await self._connection.ask(place, "/tokenize", orjson.dumps(body))).get("tokens")
-        except Status:
-            return
-        if isinstance(theirs, list) and theirs != ids[-len(theirs) :]:
+        body = {"model": self._section.model, "prompt": encoder.text(probe), "add_special_tokens": False}
+        theirs = await self._tokenized(place, body)
+        if theirs is not None and theirs != ids[-len(theirs) :]:
             raise EngineRefusedError(
                 f"The server at {place.url} makes other tokens of the same text than the tokenizer here does.",
                 f"Set `tokenizer` of engine {self.name!r} to that of the model that the server has.",
             )
+        if theirs is None or self._section.form != "chat":
+            return
+        del body["prompt"]
+        chat = await self._tokenized(
+            place,
+            {
+                **body,
+                "messages": [{"role": "user", "content": _PROBE_TEXT}],
+                "add_generation_prompt": True,
+                "chat_template_kwargs": self._section.template_args,
+            },
+        )
+        # Ours may begin with a BOS and end with the closing of a block of thinking where theirs does not.
+        if chat is not None and chat not in (ids[: len(chat)], ids[1 : len(chat) + 1]):
+            _log.warning(
+                "engine %s: %s has another chat template than the tokenizer here; the one here is used.",
+                self.name,
+                place.url,
+            )
+
+    async def _tokenized(self, place: Place, body: dict[str, Any]) -> list[int] | None:
+        """What a server's `/tokenize` gives, or None where it has none."""
+        try:
+            tokens = (await self._connection.ask(place, "/tokenize", orjson.dumps(body))).get("tokens")
+        except Status:
+            return None
+        return tokens if isinstance(tokens, list) and tokens else None
 
     def _say_chat(self, why: str) -> None:
         _log.warning(

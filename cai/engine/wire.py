@@ -86,7 +86,7 @@ def chat_body(model: str, request: GenerateRequest | ScoreRequest, template_args
     messages = [{"role": message.role, "content": message.text} for message in rendered.messages]
     answer = rendered.answer_text
     if answer:
-        messages.append({"role": "assistant", "content": answer})  # type: ignore[dict-item]
+        messages.append({"role": "assistant", "content": answer})
     if isinstance(request, ScoreRequest):
         fields = sampling_fields(_GREEDY, 0)
         fields.update(logprobs=True, top_logprobs=CHAT_TOP_LOGPROBS)
@@ -157,10 +157,11 @@ def read_completion(answer: dict[str, Any], prompt_tokens: int | None) -> Comple
         raise Unreadable("unfinished", f"it was not finished ({reason!r})")
     usage = answer.get("usage")
     usage = usage if isinstance(usage, dict) else {}
-    counted, made = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if not isinstance(made, int) or (prompt_tokens is None and not isinstance(counted, int)):
+    counted = usage.get("prompt_tokens") if prompt_tokens is None else prompt_tokens
+    made = usage.get("completion_tokens")
+    if not isinstance(made, int) or not isinstance(counted, int):
         raise Unreadable("text", "it holds no token counts")
-    return Completion(text, _FINISHES[reason], prompt_tokens if prompt_tokens is not None else counted, made)
+    return Completion(text, _FINISHES[reason], counted, made)
 
 
 def read_scores(choice: dict[str, Any], options: Sequence[Sequence[int]], prompt_tokens: int) -> Scores:
@@ -242,7 +243,8 @@ def is_too_long(status: int, body: bytes) -> bool:
     error = error_of(body)
     if error.get("code") == "context_length_exceeded" or error.get("type") == "exceed_context_size_error":
         return True
-    return error.get("param") in ("input_tokens", "max_tokens", "max_completion_tokens")
+    # vLLM names the field; a code of its own would say that it is about something else.
+    return error.get("param") in ("input_tokens", "max_tokens") and error.get("code") in (None, 400)
 
 
 def error_of(body: bytes) -> dict[str, Any]:
