@@ -121,9 +121,9 @@ def read_part(part: Part) -> Iterator[Record]:
             "A source is JSON lines (one object a line, UTF-8) or one JSON array of objects.",
         )
     if not part.shape.fits(first.value):
-        columns = ", ".join(map(str, first.value)) or "no columns"
+        columns = f"the columns {', '.join(first.value)}" if first.value else "no columns"
         raise SourceError(
-            f"{part.place}, line {first.line} has the columns {columns}; a row needs {part.shape.wanted}.",
+            f"{part.place}, line {first.line} has {columns}; a row needs {part.shape.wanted}.",
             "Rename the columns, or choose another kind of source.",
         )
     yield first

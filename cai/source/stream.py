@@ -24,7 +24,7 @@ from cai.source.places import open_section
 from cai.source.rows import Content, Excluded, Record, Row, SourceItem
 
 BATCH_RECORDS = 1024
-BATCH_BYTES = 4 << 20
+BATCH_BYTES = 1 << 20
 """How far reading is ahead of what is given, at most (and one line more)."""
 
 Choice = Callable[[str], bool]
