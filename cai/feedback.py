@@ -100,11 +100,12 @@ def _requests(
 ) -> list[ScoreRequest]:
     """One request for each order and principle; all of one order share all but the question."""
     requests = []
+    forms = [principle_values(plan.constitution, principle) for principle in principles]
     for order in ORDERS:
         shown = (pair.first_value, pair.second_value)
         a, b = shown if order == "first_is_a" else reversed(shown)
-        for principle in principles:
-            rendered = plan.prompts.judgement(turns, a, b, principle_values(plan.constitution, principle))
+        prompts = plan.prompts.judgements(turns, a, b, forms)
+        for principle, rendered in zip(principles, prompts, strict=True):
             labels: dict[str, str | int] = {
                 "stage": "judgement",
                 "pair": pair.kind,

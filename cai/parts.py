@@ -17,6 +17,7 @@ What this module does not know: templates, engines, tokens.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,11 +43,17 @@ class Message:
 
     role: MessageRole
     parts: tuple[Part, ...]
+    joined: str | None = None
 
     @property
     def text(self) -> str:
-        """The message's text, all parts joined."""
-        return "".join(part.text for part in self.parts)
+        """The message's text: all parts joined, by whoever made the message or now."""
+        return self.joined if self.joined is not None else join(self.parts)
+
+
+def join(parts: Iterable[Part]) -> str:
+    """The text of parts, one after the other."""
+    return "".join([part.text for part in parts])
 
 
 class Value:
@@ -56,21 +63,28 @@ class Value:
     does not alter or compare them. Whether it is empty can be asked (`{% if critique %}`).
     """
 
-    __slots__ = ("_escaped", "kind", "origin", "text")
+    __slots__ = ("_plain", "_quoted", "kind", "origin", "text")
 
     def __init__(self, text: str, kind: PartKind, origin: str) -> None:
         self.text = text
         self.kind: PartKind = kind
         self.origin = origin
-        self._escaped: tuple[Marks, str] | None = None
+        self._plain: Part | None = None
+        self._quoted: tuple[Marks, Part] | None = None
 
-    def escaped(self, marks: Marks) -> str:
-        """The text as it stands when quoted between these marks."""
+    def part(self) -> Part:
+        """The text as a part that stands alone in its message."""
+        if self._plain is None:
+            self._plain = Part(self.text, self.kind, self.origin)
+        return self._plain
+
+    def quoted(self, marks: Marks) -> Part:
+        """The text as a part that is quoted between these marks: escaped where it is foreign."""
         if self.kind not in FOREIGN:
-            return self.text
-        if self._escaped is None or self._escaped[0] is not marks:
-            self._escaped = (marks, marks.escape(self.text))
-        return self._escaped[1]
+            return self.part()
+        if self._quoted is None or self._quoted[0] is not marks:
+            self._quoted = (marks, Part(marks.escape(self.text), self.kind, self.origin))
+        return self._quoted[1]
 
 
 _TAG = re.compile(r"</?([A-Za-z][\w-]*)>")

@@ -104,6 +104,13 @@ class Prompts:
             {"turns": turns, "response_a": a, "response_b": b, "principle": principle}
         )
 
+    def judgements(
+        self, turns: list[dict[str, Any]], a: Value, b: Value, principles: Sequence[dict[str, Value]]
+    ) -> list[Rendered]:
+        """`judgement` under each principle; what they share is set once."""
+        shared = {"turns": turns, "response_a": a, "response_b": b}
+        return self.templates["judgement"].render_each(shared, "principle", principles)
+
     def response(self, turns: list[dict[str, Any]]) -> Rendered:
         """Ask for a response of the model's own."""
         return self.templates["response"].render({"turns": turns})

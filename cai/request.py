@@ -64,7 +64,7 @@ class GenerateRequest:
 
     def digest(self, engine_digest: str) -> str:
         """The request's identity; `engine_digest` is that of the engine's identity."""
-        seed = self.seed if self.sampling.temperature > 0 else None
+        seed = self.seed if self.sampling.temperature > 0 else "not drawn"
         return digest(
             "cai.generate.v1",
             [engine_digest, *_texts(self.rendered), self.sampling.canonical(), seed],

@@ -22,7 +22,6 @@ import cProfile
 import platform
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -146,18 +145,18 @@ async def send_all(url: str, bodies: list[bytes], in_flight: int) -> tuple[float
 @contextlib.asynccontextmanager
 async def instant_server() -> AsyncIterator[str]:
     """tests/small_server.py in a process of its own, answering at once."""
-    process = subprocess.Popen(
-        [sys.executable, "tests/small_server.py", "--port", "0", "--instant", "--model", "cai-toy"],
-        stdout=subprocess.PIPE,
-        text=True,
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "tests/small_server.py", "--port", "0", "--instant"),
+        *("--model", "cai-toy", "--tokenizer", str(MODEL_FOLDER)),
+        stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
-    line = await asyncio.to_thread(process.stdout.readline)
+    line = await process.stdout.readline()
     try:
-        yield f"http://127.0.0.1:{int(line.split()[-1])}"
+        yield f"http://127.0.0.1:{orjson.loads(line)['port']}"
     finally:
         process.terminate()
-        process.wait()
+        await process.wait()
 
 
 def spread(values: list[float], form: str = "{:.0f}") -> str:
