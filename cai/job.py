@@ -22,7 +22,14 @@ from dataclasses import dataclass, field
 import orjson
 
 from cai.ask import Ask, StoppedError
-from cai.errors import EngineDownError, EngineError, EngineRefusedError
+from cai.errors import (
+    CaiError,
+    EngineDownError,
+    EngineError,
+    EngineRefusedError,
+    InputError,
+    RunError,
+)
 from cai.outcome import Outcome, outcome_digest
 from cai.run_folder import RunFolder
 from cai.source import Excluded, Row, Source
@@ -79,6 +86,7 @@ class Job:
         self._generation = generation
         self._admitted = 0
         self._stopping = False
+        self._fatal: CaiError | None = None
 
     def stop(self) -> None:
         """End gently: admit no row, send no request; what is under way is answered and kept."""
@@ -97,15 +105,11 @@ class Job:
         """
         items = self._source.items(skip=self._skip, only=only)
         workers = max(1, min(rows_in_flight, ROWS_IN_FLIGHT_MAX))
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(workers):
-                    group.create_task(self._worker(items))
-        except BaseExceptionGroup as errors:
-            error: BaseException = errors
-            while isinstance(error, BaseExceptionGroup):
-                error = error.exceptions[0]
-            raise error from errors
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(self._worker(items))
+        if self._fatal is not None:
+            raise self._fatal
         await self._store.synced()
 
     def _skip(self, row: str) -> bool:
@@ -115,6 +119,15 @@ class Job:
         return False
 
     async def _worker(self, items: Iterator[Row | Excluded]) -> None:
+        """Take rows until there are none, or the job ends; the first fatal error ends it gently."""
+        try:
+            await self._rows(items)
+        except (EngineDownError, EngineRefusedError, RunError, InputError) as error:
+            if self._fatal is None:
+                self._fatal = error
+            self.stop()
+
+    async def _rows(self, items: Iterator[Row | Excluded]) -> None:
         for item in items:
             if self._stopping:
                 return

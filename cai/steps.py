@@ -10,7 +10,7 @@ or long ago.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -75,57 +75,69 @@ async def run_row(row: Row, plan: RowPlan, ask: AskAll) -> Outcome:
     """
     turns = turn_values(row.prompt, "row")
     responses = {name: Value(turn.text, "row", f"row {name}") for name, turn in row.responses.items()}
+    branches = []
+    if plan.judge is not None and "human" in plan.pairs:
+        branches.append(_judge_human(turns, responses, plan, ask))
+    if plan.revise is not None:
+        branches.append(_revise_and_judge(row, turns, responses, plan, ask))
+    if plan.judge is not None and "sampled" in plan.pairs:
+        branches.append(_sample_and_judge(row, turns, plan, ask))
     try:
-        async with asyncio.TaskGroup() as group:
-            human = group.create_task(_judge_human(turns, responses, plan, ask))
-            revised = group.create_task(_revise_and_judge(row, turns, responses, plan, ask))
-            sampled = group.create_task(_sample_and_judge(row, turns, plan, ask))
-    except BaseExceptionGroup as errors:
-        if errors.subgroup((PromptTooLongError, _RowTooLongError)) is not None:
-            return Outcome(row.id, "prompt_too_long", (), (), ())
-        raise _first(errors) from errors
-    revisions, revised_feedback = revised.result()
-    samples, sampled_feedback = sampled.result()
-    return Outcome(row.id, None, revisions, samples, (*human.result(), *revised_feedback, *sampled_feedback))
+        done = await _all(branches)
+    except (PromptTooLongError, _RowTooLongError):
+        return Outcome(row.id, "prompt_too_long", (), (), ())
+    return Outcome(
+        row=row.id,
+        excluded=None,
+        revisions=tuple(item for part in done for item in part.revisions),
+        samples=tuple(item for part in done for item in part.samples),
+        feedback=tuple(item for part in done for item in part.feedback),
+    )
 
 
-def _first(errors: BaseExceptionGroup[Any]) -> BaseException:
-    """The first error inside a group of groups."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one branch of a row's steps adds to its outcome."""
+
+    revisions: tuple[Revision, ...] = ()
+    samples: tuple[str, ...] = ()
+    feedback: tuple[Feedback, ...] = ()
 
 
-async def _all(work: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
-    """All results in order; where one fails, the others are ended before the error goes on."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(item) for item in work]
-    return [task.result() for task in tasks]
+async def _all(work: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """All results in order. Where one fails, the others are still awaited: what they ask is paid for."""
+    if len(work) == 1:
+        return [await work[0]]
+    done = await asyncio.gather(*work, return_exceptions=True)
+    errors = [item for item in done if isinstance(item, BaseException)]
+    if errors:
+        raise next((e for e in errors if isinstance(e, (PromptTooLongError, _RowTooLongError))), errors[0])
+    return [item for item in done if not isinstance(item, BaseException)]
 
 
 async def _judge_human(
     turns: list[dict[str, Any]], responses: dict[str, Value], plan: RowPlan, ask: AskAll
-) -> list[Feedback]:
-    if plan.judge is None or "human" not in plan.pairs or "chosen" not in responses:
-        return []
+) -> _Part:
+    if plan.judge is None or "chosen" not in responses:
+        return _Part()
     pair = JudgedPair("human", "human", "chosen", "rejected", responses["chosen"], responses["rejected"])
-    return [await judge(turns, pair, plan.judge, ask)]
+    return _Part(feedback=(await judge(turns, pair, plan.judge, ask),))
 
 
 async def _revise_and_judge(
     row: Row, turns: list[dict[str, Any]], responses: dict[str, Value], plan: RowPlan, ask: AskAll
-) -> tuple[tuple[Revision, ...], list[Feedback]]:
-    if plan.revise is None:
-        return (), []
+) -> _Part:
     names = _revised_names(plan.of, responses)
     if names == ["fresh"]:
         if plan.respond is None:
-            return (), []
+            return _Part()
         [text] = await _respond(row, turns, plan.respond, "fresh", 1, ask)
         responses = {"fresh": Value(text, "model", "fresh response")}
-    done = await _all(_one_revision(turns, responses[name], name, plan, ask) for name in names)
-    return tuple(revision for revision, _ in done), [item for _, feedback in done for item in feedback]
+    done = await _all([_one_revision(turns, responses[name], name, plan, ask) for name in names])
+    return _Part(
+        revisions=tuple(revision for revision, _ in done),
+        feedback=tuple(item for _, feedback in done for item in feedback),
+    )
 
 
 def _revised_names(of: str, responses: dict[str, Value]) -> list[str]:
@@ -152,19 +164,18 @@ async def _one_revision(
     return revision, [await judge(turns, pair, plan.judge, ask)]
 
 
-async def _sample_and_judge(
-    row: Row, turns: list[dict[str, Any]], plan: RowPlan, ask: AskAll
-) -> tuple[tuple[str, ...], list[Feedback]]:
+async def _sample_and_judge(row: Row, turns: list[dict[str, Any]], plan: RowPlan, ask: AskAll) -> _Part:
     """n sampled responses, judged in pairs (0, 1), (2, 3) ... Source: 2212.08073, section 4.1."""
-    if plan.judge is None or plan.respond is None or "sampled" not in plan.pairs:
-        return (), []
+    if plan.judge is None or plan.respond is None:
+        return _Part()
     texts = await _respond(row, turns, plan.respond, "sample", plan.samples, ask)
     values = [Value(text, "model", f"sample {index}") for index, text in enumerate(texts)]
     pairs = [
         JudgedPair("sampled", f"{i} {i + 1}", f"sample {i}", f"sample {i + 1}", values[i], values[i + 1])
         for i in range(0, len(values) - 1, 2)
     ]
-    return texts, await _all(judge(turns, pair, plan.judge, ask) for pair in pairs)
+    feedback = await _all([judge(turns, pair, plan.judge, ask) for pair in pairs])
+    return _Part(samples=texts, feedback=tuple(feedback))
 
 
 async def _respond(
@@ -181,7 +192,7 @@ async def _respond(
         )
         for index in range(count)
     ]
-    answers = await _all(ask.generate(request) for request in requests)
+    answers = await _all([ask.generate(request) for request in requests])
     if any(answer.finish == "too_long" for answer in answers):
         raise _RowTooLongError
     return tuple(answer.text.strip() for answer in answers)
