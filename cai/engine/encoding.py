@@ -24,7 +24,7 @@ from cai.engine.chat_template import ChatTemplate, Shape, Skeleton, Strip, strip
 from cai.engine.pieces import CUT, PieceCoder, without_reserved
 from cai.engine.tokenizer_files import TokenizerFiles, read_tokenizer_files
 from cai.errors import EngineRefusedError
-from cai.parts import Part
+from cai.parts import Message, Part
 from cai.request import Request, ScoreRequest
 from cai.template import Rendered
 
@@ -42,14 +42,12 @@ class _Layout:
     """A request's text in pieces; `foreign` are the indices of those that stay text.
 
     `control`: the control tokens that the text must have, None where that has to be found out.
-    `tail`: how the chat template's own text ends (nothing in completion form).
     """
 
     pieces: list[str]
     foreign: Container[int]
     control: tuple[int, ...] | None
     bos: tuple[int, ...]
-    tail: str
 
 
 def load_encoder(
@@ -125,14 +123,14 @@ class Encoder:
         A token that two options share belongs to neither. Raises: EngineRefusedError where an
         option has no token of its own.
         """
-        layout = self._layout(request.rendered)
         answer = request.rendered.answer_text
-        if CUT.search(answer):
-            context = layout.tail + answer  # nothing before a cut bears on what comes after it
-        elif layout.tail and not answer:
-            context = layout.tail
+        skeleton = self._skeleton(request.rendered)
+        if skeleton is not None and (not answer or CUT.search(answer)):
+            # Nothing before the template's last literal, or before a cut, bears on what comes after.
+            context = skeleton.answer_tail + answer if answer else skeleton.tail
         else:
-            context = "".join(layout.pieces)[-len(answer) - OPTION_CONTEXT_CHARACTERS :]
+            pieces = self._layout(request.rendered).pieces
+            context = "".join(pieces)[-len(answer) - OPTION_CONTEXT_CHARACTERS :]
         key = (context, request.options)
         found = self._options.get(key)
         if found is None:
@@ -163,16 +161,20 @@ class Encoder:
             found.append(tuple(sorted(own)))
         return tuple(found)
 
+    def _skeleton(self, rendered: Rendered) -> Skeleton | None:
+        """The chat template's skeleton for a request, None where there is none. Raises: EngineRefusedError."""
+        if self._template is None or any(message.role == "text" for message in rendered.messages):
+            return None
+        return self._template.skeleton(_shape(rendered.messages))
+
     def _layout(self, rendered: Rendered) -> _Layout:
         """A request's text in pieces. Raises: EngineRefusedError."""
         messages = rendered.messages
         answer = [part.text for part in rendered.answer if part.text]
         if self._template is None or any(message.role == "text" for message in messages):
             pieces = [part.text for message in messages for part in message.parts] + answer
-            return _Layout(pieces, range(len(pieces)), (), self._coder.bos, "")
-        shape: Shape = tuple(
-            [(message.role, message.text if _is_blank(message.parts) else None) for message in messages]
-        )
+            return _Layout(pieces, range(len(pieces)), (), self._coder.bos)
+        shape = _shape(messages)
         skeleton = self._template.skeleton(shape)
         if skeleton is None:
             return self._whole_layout(self._template, rendered, answer)
@@ -190,7 +192,7 @@ class Encoder:
         foreign += range(len(pieces), len(pieces) + len(answer))
         pieces += answer
         control = self._control_of(shape, skeleton, bool(answer))
-        return _Layout(pieces, foreign, control, self._bos_before(literals[0]), tail)
+        return _Layout(pieces, foreign, control, self._bos_before(literals[0]))
 
     def _whole_layout(self, template: ChatTemplate, rendered: Rendered, answer: list[str]) -> _Layout:
         """The pieces where the template looks into contents: what looks like control is taken out before."""
@@ -208,8 +210,7 @@ class Encoder:
         pieces = [taken[int(piece)] if place % 2 else piece for place, piece in enumerate(_TAKEN.split(text))]
         foreign = {*range(1, len(pieces), 2), *range(len(pieces), len(pieces) + len(answer))}
         control = None if taken else self._coder.code([text])[1]
-        tail = text[-OPTION_CONTEXT_CHARACTERS:]
-        return _Layout(pieces + answer, foreign, control, self._bos_before(text), tail)
+        return _Layout(pieces + answer, foreign, control, self._bos_before(text))
 
     def _control_of(self, shape: Shape, skeleton: Skeleton, has_answer: bool) -> tuple[int, ...]:
         """The control tokens of a skeleton, in order."""
@@ -226,6 +227,10 @@ class Encoder:
     def _bos_before(self, beginning: str) -> tuple[int, ...]:
         """What is put before a chat template's text that begins so."""
         return () if self._bos_text and beginning.startswith(self._bos_text) else self._coder.bos
+
+
+def _shape(messages: Sequence[Message]) -> Shape:
+    return tuple([(message.role, message.text if _is_blank(message.parts) else None) for message in messages])
 
 
 def _is_blank(parts: Sequence[Part]) -> bool:
