@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import os
 import re
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -333,6 +335,38 @@ def test_a_dataset_that_is_not_there_is_said_in_one_sentence(
     ) as caught:
         list(opened.items())
     assert "`path`" in caught.value.remedy
+
+
+def test_a_hub_that_hangs_up_is_said_in_one_sentence(tmp_path: Path) -> None:
+    code = """if True:
+        import os, socket, threading
+        door = socket.create_server(("127.0.0.1", 0))
+        def hang_up():
+            while True:
+                caller, _ = door.accept()
+                caller.recv(100)
+                caller.close()
+        threading.Thread(target=hang_up, daemon=True).start()
+        os.environ["HF_ENDPOINT"] = "http://127.0.0.1:%d" % door.getsockname()[1]
+        from cai.errors import SourceError
+        from cai.recipe import SourceSection
+        from cai.source import open_sources
+        try:
+            list(open_sources([SourceSection(kind="hub", repo="someone/something")], None).items())
+        except SourceError as error:
+            print(error)
+    """
+    environment = {**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        timeout=100,
+    )
+    assert done.stdout.startswith("The dataset someone/something cannot be loaded: "), done.stderr
+    assert done.stdout.count("\n") == 1
 
 
 def test_the_hubs_hh_rlhf_refuses_an_unknown_subset_before_it_asks_the_hub(tmp_path: Path) -> None:

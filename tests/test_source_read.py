@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import os
 import time
 import tracemalloc
+import zlib
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 from cai.conversation import Turn
 from cai.digest import canonical, digest
 from cai.recipe import SourceSection
-from cai.source import Excluded, Row, Source, open_sources
+from cai.source import Excluded, Row, Source, blocks, open_sources
 from cai.source.identity import Occurrences, RowHash, row_id, seen_key
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "hh-rlhf"
@@ -239,8 +241,49 @@ def test_lines_and_arrays_of_the_same_rows_give_the_same_ids(tmp_path: Path) -> 
 
 def test_several_gzip_members_and_padding_are_one_file(tmp_path: Path) -> None:
     parts = [gzip.compress(orjson.dumps(pair(str(i))) + b"\n") for i in range(3)]
-    (tmp_path / "mine.jsonl.gz").write_bytes(b"".join(parts) + b"\0" * 512)
+    (tmp_path / "mine.jsonl.gz").write_bytes(parts[0] + b"\0" * 200_000 + parts[1] + parts[2] + b"\0" * 512)
     assert len(rows(source(tmp_path, "jsonl", "mine.jsonl.gz"))) == 3
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 1000])
+@pytest.mark.parametrize("form", ["lines", "array"])
+def test_where_a_block_ends_makes_no_difference(
+    tmp_path: Path, form: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = [orjson.dumps(item) for item in (pair("’ one"), 1234567, pair("two"), None, pair("x" * 500))]
+    data = b"[" + b", ".join(parts) + b"]" if form == "array" else b"\n".join(parts)
+    half = len(data) // 2
+    for name, content in (
+        ("plain.jsonl", data),
+        ("packed.jsonl.gz", gzip.compress(data[:half]) + gzip.compress(data[half:])),
+    ):
+        (tmp_path / name).write_bytes(content)
+        wanted = list(source(tmp_path, "jsonl", name, config="x").items())
+        assert [getattr(item, "original", None) for item in wanted] == [None, "1234567", None, "null", None]
+        monkeypatch.setattr(blocks, "PACKED_BYTES", max(size, 2))  # two bytes tell gzip
+        monkeypatch.setattr(blocks, "BLOCK_BYTES", size)
+        assert list(source(tmp_path, "jsonl", name, config="x").items()) == wanted
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize("size", [2, 3, 5, 8])
+def test_gzip_gives_every_byte_wherever_it_is_cut(
+    tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "PACKED_BYTES", size)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", size)
+    path = tmp_path / "x.gz"
+    for length in range(size, 2 * size + 1):  # so that a member ends where a block does, too
+        members = [gzip.compress(os.urandom(length)) for _ in range(3)]
+        path.write_bytes(b"".join(members))
+        assert b"".join(blocks.read_blocks(path)) == b"".join(map(gzip.decompress, members))
+    packed = gzip.compress(b"a" * 5000)
+    for end in range(size, len(packed)):
+        path.write_bytes(packed[:end])
+        given: list[bytes] = []
+        with pytest.raises(blocks.DamagedError, match="end early"):
+            given.extend(blocks.read_blocks(path))
+        assert b"".join(given) == zlib.decompressobj(wbits=31).decompress(packed[:end])
 
 
 # Red-team attempts

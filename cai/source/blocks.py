@@ -70,9 +70,11 @@ def _unpacked(read: Callable[[int], bytes], packed: bytes) -> Iterator[bytes]:
         if block:
             yield block
         if member.eof:
-            packed = (member.unused_data or read(PACKED_BYTES)).lstrip(b"\0")  # padding is allowed
-            if not packed:
-                return
+            packed = member.unused_data.lstrip(b"\0")  # padding is allowed
+            while not packed:
+                if not (more := read(PACKED_BYTES)):
+                    return
+                packed = more.lstrip(b"\0")
             member = zlib.decompressobj(wbits=31)
             continue
         packed = member.unconsumed_tail or read(PACKED_BYTES)

@@ -74,7 +74,7 @@ class HubSection:
             return list(
                 datasets.get_dataset_split_names(self.repo, config, revision=self.revision, data_dir=folder)
             )
-        except (OSError, ValueError, datasets.exceptions.DatasetsError) as failure:
+        except _load_errors() as failure:
             raise self._error(failure, config or folder) from failure
 
     def _load(self, config: str | None, folder: str | None, split: str) -> datasets.Dataset:
@@ -84,7 +84,7 @@ class HubSection:
             return datasets.load_dataset(
                 self.repo, config, split=split, revision=self.revision, data_dir=folder
             )
-        except (OSError, ValueError, datasets.exceptions.DatasetsError) as failure:
+        except _load_errors() as failure:
             raise self._error(failure, config or folder) from failure
 
     def _error(self, failure: Exception, subset: str | None) -> SourceError:
@@ -103,6 +103,18 @@ class HubSection:
         if not local.is_absolute():
             return said
         return said + [file_stamp(path) for path in sorted(local.rglob("*")) if path.is_file()]
+
+
+def _load_errors() -> tuple[type[Exception], ...]:
+    """Every class that loading a dataset fails with: files, names and data, and the HTTP library's own.
+
+    The Hub's client lets the HTTP library's transport errors through (a connection that is reset
+    has been seen to); their root is what its own HTTP error derives from, whichever library it uses.
+    """
+    from datasets.exceptions import DatasetsError
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return (OSError, ValueError, DatasetsError, *HfHubHTTPError.__bases__)
 
 
 @dataclass(frozen=True, slots=True)
