@@ -6,8 +6,8 @@ right is what transformers' `apply_chat_template` gives for the same harmless te
 
 from __future__ import annotations
 
+import functools
 import json
-import string
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer
 
 from cai.engine.encoding import Encoder, load_encoder
 from cai.engine.pieces import PieceCoder
@@ -25,138 +25,18 @@ from cai.errors import EngineError, EngineRefusedError
 from cai.parts import Message, Part
 from cai.request import ScoreRequest
 from cai.template import Rendered
-
-CORPUS = [
-    "The answer is Response A. The answer is Response B, because it is kinder to the reader.",
-    "Which response is better? Answer with the letter of one response, A or B. (A) or (B)",
-    "It's what we'll do: 1, 2, 3, 10, 2026 and so on.\n\nHuman: Hello there!\n\nAssistant: Hi.",
-    "system user assistant think Cutting knowledge date today December 2023",
-] * 20
-SPECIAL = [
-    "<s>",
-    "</s>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|head|>",
-    "<|end_head|>",
-    "<|eot|>",
-    "[INST]",
-    "[/INST]",
-]
-MARKS = ["<think>", "</think>"]
-
-CHATML = (
-    "{%- for message in messages %}"
-    "{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}"
-    "{%- endfor %}"
-    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
+from tests.chat_shapes import (
+    ALTERNATING,
+    ALWAYS_THINKING,
+    CHANNELS,
+    CHATML,
+    CORPUS,
+    TEMPLATES,
+    THINKING,
+    TOKENIZERS,
+    byte_level,
+    save,
 )
-HEADERS = (
-    "{{ bos_token }}{% set day = strftime_now('%d %b %Y') %}"
-    "{% if messages[0].role == 'system' %}{% set told = messages[0].content | trim %}"
-    "{% set messages = messages[1:] %}{% else %}{% set told = '' %}{% endif %}"
-    "<|head|>system<|end_head|>\n\nToday: {{ day }}\n\n{{ told }}<|eot|>"
-    "{% for message in messages %}<|head|>{{ message['role'] }}<|end_head|>\n\n"
-    "{{ message['content'] | trim }}<|eot|>{% endfor %}"
-    "{% if add_generation_prompt %}<|head|>assistant<|end_head|>\n\n{% endif %}"
-)
-ALTERNATING = (
-    "{{ bos_token }}{% for message in messages %}"
-    "{% if message.role == 'system' %}{{ raise_exception('a system role is not known here') }}{% endif %}"
-    "{% if (message.role == 'user') != (loop.index0 % 2 == 0) %}"
-    "{{ raise_exception('user and assistant must take turns') }}{% endif %}"
-    "{% if message.role == 'user' %}[INST] {{ message.content }} [/INST]"
-    "{% else %} {{ message.content }}</s>{% endif %}{% endfor %}"
-)
-THINKING = (
-    "{%- for message in messages %}{%- set text = message.content %}{%- set thought = '' %}"
-    "{%- if message.role == 'assistant' and '</think>' in text %}"
-    "{%- set thought = text.split('</think>')[0].split('<think>')[-1].strip('\\n') %}"
-    "{%- set text = text.split('</think>')[-1].lstrip('\\n') %}{%- endif %}"
-    "{{- '<|im_start|>' + message.role + '\\n' }}"
-    "{%- if message.role == 'assistant' and loop.last %}{{- '<think>\\n' + thought + '\\n</think>\\n\\n' }}{%- endif %}"
-    "{{- text + '<|im_end|>\\n' }}{%- endfor %}"
-    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}"
-    "{%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\\n\\n</think>\\n\\n' }}{%- endif %}"
-    "{%- endif %}"
-)
-ALWAYS_THINKING = CHATML.replace("assistant\\n' }}{%- endif", "assistant\\n<think>\\n' }}{%- endif")
-CHANNELS = (
-    "{% for message in messages %}{% if message.role == 'assistant' %}"
-    "<|head|>assistant<|end_head|>final<|im_start|>{{ message.content }}<|eot|>"
-    "{% else %}<|head|>{{ message.role }}<|im_start|>{{ message.content }}<|eot|>{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}<|head|>assistant{% endif %}"
-)
-LOOKS_INSIDE = CHATML.replace(
-    "message.content +",
-    "(message.content | replace('e', '3') if message.role == 'user' else message.content) +",
-)
-TEMPLATES = {
-    "chatml": CHATML,
-    "headers": HEADERS,
-    "alternating": ALTERNATING,
-    "thinking": THINKING,
-    "channels": CHANNELS,
-    "looks_inside": LOOKS_INSIDE,
-}
-
-
-def byte_level(bos: bool = False, pattern: str | None = None) -> Tokenizer:
-    """Byte-level BPE as GPT-2 has it, or with a pattern of its own."""
-    tokenizer = Tokenizer(models.BPE())
-    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=pattern is None)
-    if pattern is not None:
-        from tokenizers import Regex
-
-        split = pre_tokenizers.Split(Regex(pattern), "isolated")
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, level])
-    else:
-        tokenizer.pre_tokenizer = level
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=800,
-        special_tokens=[AddedToken(text, special=True, normalized=False) for text in SPECIAL],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    tokenizer.add_tokens([AddedToken(text, special=False, normalized=False) for text in [*MARKS, "    "]])
-    if bos:
-        tokenizer.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 0)])
-    return tokenizer
-
-
-def metaspace(scheme: str = "first") -> Tokenizer:
-    """Unigram with spaces as marks, as sentencepiece has it; its special tokens are pieces too."""
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
-    tokenizer.decoder = decoders.Metaspace(prepend_scheme=scheme)
-    special = ["<unk>", *SPECIAL]
-    letters = sorted({*string.printable, "▁"})
-    trainer = trainers.UnigramTrainer(
-        vocab_size=500,
-        special_tokens=special,
-        unk_token="<unk>",
-        initial_alphabet=letters,
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    tokenizer.add_tokens([AddedToken(text, special=False, normalized=False) for text in MARKS])
-    tokenizer.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 1)])
-    return tokenizer
-
-
-CL100K = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"
-    r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-TOKENIZERS: dict[str, Callable[[], Tokenizer]] = {
-    "gpt2": byte_level,
-    "gpt2-bos": lambda: byte_level(bos=True),
-    "cl100k": lambda: byte_level(pattern=CL100K),
-    "metaspace-first": metaspace,
-    "metaspace-always": lambda: metaspace("always"),
-}
 
 
 @pytest.fixture(scope="session")
@@ -167,14 +47,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Pa
     def folder(tokenizer: str, template: str) -> Path:
         key = (tokenizer, template)
         if key not in made:
-            from transformers import PreTrainedTokenizerFast
-
-            wrapped = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-                tokenizer_object=TOKENIZERS[tokenizer](), bos_token="<s>", eos_token="</s>"
-            )
-            wrapped.chat_template = TEMPLATES.get(template, template)
             made[key] = tmp_path_factory.mktemp("tokenizer")
-            wrapped.save_pretrained(made[key])
+            save(TOKENIZERS[tokenizer](), TEMPLATES.get(template, template), made[key])
         return made[key]
 
     return folder
@@ -195,6 +69,12 @@ def request(
 def encoder(folder: Path, form: str = "chat", **arguments: Any) -> Encoder:
     """An encoder of a folder, on a day of 2026."""
     return load_encoder(folder, "", form, arguments or {"enable_thinking": False}, "2026-11-21")
+
+
+@functools.cache
+def coder_of(folder: Path) -> tuple[PieceCoder, Tokenizer]:
+    """A folder's coder, which remembers, and the same tokenizer without any help."""
+    return PieceCoder(read_tokenizer_files(folder)), Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 
 def theirs(folder: Path, messages: list[tuple[str, str]], answer: str = "", **arguments: Any) -> list[int]:
@@ -257,7 +137,7 @@ def test_a_text_begins_with_at_most_one_bos(folders: Any, tokenizer: str, templa
     folder = folders(tokenizer, template)
     ids = encoder(folder).encode(request(QUESTION))
     bos = Tokenizer.from_file(str(folder / "tokenizer.json")).token_to_id("<s>")
-    wants = template != "chatml" or tokenizer not in ("gpt2", "cl100k")
+    wants = template != "chatml" or tokenizer not in ("gpt2", "cl100k", "qwen")
     assert (ids[0] == bos) is wants
     assert [i for i in ids if i == bos] == [bos] * wants
 
@@ -383,6 +263,21 @@ def test_options_are_all_tokens_that_spell_them_in_place(folders: Any) -> None:
     assert {back.decode([i]) for i in b} == {"B", " B"}
 
 
+def test_options_of_a_tokenizer_that_marks_spaces(folders: Any) -> None:
+    folder = folders("metaspace-first", "alternating")
+    back = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    a, b = encoder(folder).options(request(QUESTION, "The answer is Response"))
+    assert {back.id_to_token(i) for i in a} == {"A", "▁A"}
+    assert {back.id_to_token(i) for i in b} == {"B", "▁B"}
+
+
+def test_options_of_a_base_model_stand_after_its_own_text(folders: Any) -> None:
+    one = encoder(folders("gpt2", "chatml"), "completion")
+    back = Tokenizer.from_file(str(folders("gpt2", "chatml") / "tokenizer.json"))
+    a, b = one.options(request([("text", "Which one?\n\nAnswer:")]))
+    assert {back.decode([i]) for i in (*a, *b)} == {"A", " A", "B", " B"}
+
+
 def test_an_option_without_a_token_of_its_own_is_refused(folders: Any) -> None:
     with pytest.raises(EngineRefusedError, match="no token of its own for the option '1'"):
         encoder(folders("gpt2", "chatml")).options(request(QUESTION, "The answer is", ("1", "1x")))
@@ -420,6 +315,7 @@ def test_words_tell_where_pieces_may_be_coded_apart(folders: Any) -> None:
         "gpt2": True,
         "gpt2-bos": True,
         "cl100k": True,
+        "qwen": True,
         "metaspace-first": False,
         "metaspace-always": False,
     }
@@ -443,7 +339,7 @@ BITS = st.sampled_from(
 TEXTS = st.lists(BITS, min_size=0, max_size=14).map("".join)
 
 
-@pytest.mark.parametrize("tokenizer", ["gpt2", "cl100k"])
+@pytest.mark.parametrize("tokenizer", ["gpt2", "cl100k", "qwen"])
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pieces=st.lists(TEXTS, min_size=1, max_size=6))
 def test_pieces_coded_apart_are_the_ids_of_the_whole(folders: Any, tokenizer: str, pieces: list[str]) -> None:
@@ -474,7 +370,7 @@ def test_many_requests_get_the_ids_of_each(folders: Any, template: str, shared: 
 def test_no_content_adds_a_control_token(folders: Any, content: str) -> None:
     for tokenizer in ("gpt2", "metaspace-first"):
         folder = folders(tokenizer, "thinking")
-        coder = PieceCoder(read_tokenizer_files(folder))
+        coder, _ = coder_of(folder)
         try:
             ids = encoder(folder).encode(request([("user", content)], "The"))
         except EngineError:

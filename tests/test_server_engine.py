@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import math
 import socket
 import subprocess
 import sys
@@ -17,10 +16,9 @@ from typing import Any
 
 import pytest
 
-from cai.engine.connection import FAULTS, Connection, Gate, Status
+from cai.engine.connection import Gate
 from cai.engine.encoding import load_encoder
 from cai.engine.server import ServerEngine
-from cai.engine.wire import Unreadable, read_chat_scores, read_scores
 from cai.errors import (
     CaiError,
     EngineAnswerError,
@@ -30,9 +28,9 @@ from cai.errors import (
 )
 from cai.parts import Message, Part
 from cai.recipe import EngineSection
-from cai.request import Completion, GenerateRequest, Sampling, ScoreRequest, Scores
+from cai.request import Completion, GenerateRequest, Sampling, ScoreRequest
 from cai.template import Rendered
-from tests.test_encoding import ALTERNATING, CHATML, byte_level
+from tests.chat_shapes import ALTERNATING, CHATML, byte_level, save
 
 SERVER = Path(__file__).with_name("small_server.py")
 KEY = "sk-planted-key-7731"
@@ -71,14 +69,8 @@ class Small:
 @pytest.fixture(scope="session")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tokenizer folder with a chat template."""
-    from transformers import PreTrainedTokenizerFast
-
     folder = tmp_path_factory.mktemp("small")
-    wrapped = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=byte_level(), bos_token="<s>", eos_token="</s>"
-    )
-    wrapped.chat_template = CHATML
-    wrapped.save_pretrained(folder)
+    save(byte_level(), CHATML, folder)
     return folder
 
 
@@ -198,38 +190,6 @@ async def test_a_list_travels_in_one_call_and_its_answers_come_in_order(small: S
     assert after["prompts"] - before["prompts"] == 32
     assert together == apart
     assert len({scores.logprobs for scores in together}) == 32
-
-
-def test_an_options_probability_is_the_sum_of_its_spellings() -> None:
-    """Worked by hand: 0.5 + 0.25 against 0.125, an eighth outside."""
-    tops = {
-        "token_id:9": -0.1,
-        "token_id:1": math.log(0.5),
-        "token_id:2": math.log(0.25),
-        "token_id:3": math.log(0.125),
-    }
-    scores = read_scores({"logprobs": {"top_logprobs": [tops]}}, ((1, 2), (3,)), 5)
-    assert scores.logprobs == pytest.approx((math.log(0.75), math.log(0.125)))
-    assert scores.outside == pytest.approx(0.125)
-
-
-def test_impossible_options_stay_finite() -> None:
-    tops = {"token_id:1": -9999.0, "token_id:2": -9999.0}
-    scores = read_scores({"logprobs": {"top_logprobs": [tops]}}, ((1,), (2,)), 5)
-    assert scores == Scores((-9999.0, -9999.0), 1.0, 5)
-
-
-def test_options_of_a_chat_answer_are_told_by_their_text() -> None:
-    """Worked by hand: " A" and "(A" are A; B is not listed, and gets at most the least of the list."""
-    top = [(" A", 0.5), ("(A", 0.2), ("The", 0.1), ("Ay", 0.05)]
-    entries = [{"token": token, "logprob": math.log(p)} for token, p in top]
-    answer = {
-        "choices": [{"logprobs": {"content": [{"top_logprobs": entries}]}}],
-        "usage": {"prompt_tokens": 4},
-    }
-    scores = read_chat_scores(answer, ("A", "B"))
-    assert scores.logprobs == pytest.approx((math.log(0.7), math.log(0.05)))
-    assert scores.outside == pytest.approx(0.3)
 
 
 async def test_a_prompt_that_is_too_long_is_answered_without_travelling(small: Small) -> None:
@@ -480,35 +440,3 @@ async def test_without_a_tokenizer_a_chat_model_is_still_asked(
     assert (await one.generate(generate("hello"))).finish == "stop"
     await one.close()
     assert "no tokenizer is at hand" in caplog.text
-
-
-@pytest.mark.parametrize("kind", FAULTS)
-def test_every_kind_of_fault_has_its_error(kind: str) -> None:
-    connection = Connection(["http://127.0.0.1:1"], 1, 1.0, 0.0)
-    error = connection.mapped(Unreadable(kind, "words"))
-    assert type(error) is FAULTS[kind]
-    assert connection.faults == {kind: 1}
-
-
-def test_every_foreign_error_has_a_kind() -> None:
-    import aiohttp
-
-    def subclasses(kind: type[Any]) -> set[type[Any]]:
-        return {kind}.union(*(subclasses(each) for each in kind.__subclasses__()))
-
-    for kind in subclasses(aiohttp.ClientError) | {OSError, TimeoutError, ConnectionResetError}:
-        connection = Connection(["http://127.0.0.1:1"], 1, 1.0, 0.0)
-        error: Exception = kind.__new__(kind)  # type: ignore[call-overload]
-        assert isinstance(connection.mapped(error), tuple(FAULTS.values())), kind
-    for status in range(300, 600):
-        assert isinstance(connection.mapped(Status(status, b"", None)), tuple(FAULTS.values()))
-
-
-@pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"null", b"NaN", b"\xff", b"[" * 100_000, b'{"choices": 3}']
-)
-def test_no_answer_breaks_the_reader(body: bytes) -> None:
-    from cai.engine.wire import choices_of, read_json
-
-    with pytest.raises(Unreadable):
-        choices_of(read_json(body), 1)

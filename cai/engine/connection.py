@@ -33,6 +33,7 @@ import email.utils
 import heapq
 import io
 import itertools
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -52,6 +53,8 @@ from cai.errors import (
     EngineRefusedError,
     TransientEngineError,
 )
+
+_log = logging.getLogger("cai")
 
 FAULTS: dict[str, type[EngineError]] = {
     "refused": EngineDownError,
@@ -227,7 +230,7 @@ class Connection:
         Raises: the errors of the table above; Status where the server says 4xx (but 408, 425, 429).
         """
         assert self._session is not None, "open the connection first"
-        async for attempt in self._retrying():
+        async for attempt in self._retrying(_say_waiting):
             with attempt:
                 try:
                     method = "GET" if body is None else "POST"
@@ -262,11 +265,14 @@ class Connection:
         now = time.monotonic()
         return min(self.places, key=lambda place: (place.cooling_until > now, place.in_flight))
 
-    def _retrying(self) -> tenacity.asyncio.AsyncRetrying:
+    def _retrying(
+        self, say: Callable[[tenacity.RetryCallState], None] | None = None
+    ) -> tenacity.asyncio.AsyncRetrying:
         return tenacity.asyncio.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(TransientEngineError),
             wait=_wait,
             stop=tenacity.stop_before_delay(self._retry_s),
+            before_sleep=say,
             reraise=True,
         )
 
@@ -294,6 +300,8 @@ def _kind(error: Exception) -> tuple[str, str]:
         message = str(error_of(error.body).get("message", "")).rstrip(". ")
         words = f"answered with status {error.status}" + (f": {message}" if message else "")
         return _kind_of_status(error.status), words
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return "refused", "cannot be reached (no answer to a connection)"
     if isinstance(error, TimeoutError):  # before OSError, which it is a kind of
         return "timeout", "did not answer in time"
     if isinstance(error, (aiohttp.ClientConnectorError, ConnectionRefusedError)):
@@ -333,6 +341,13 @@ def _wait(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome is not None else None
     asked = error.retry_after_s if isinstance(error, TransientEngineError) else None
     return max(_jitter(state), min(asked or 0.0, LONGEST_ASKED_WAIT_S))
+
+
+def _say_waiting(state: tenacity.RetryCallState) -> None:
+    """A server that is asked for the first time may be starting: say once that we wait for it."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    if state.attempt_number == 1 and isinstance(error, TransientEngineError):
+        _log.warning("%s Trying again.", error.problem)
 
 
 def _place(url: str) -> Place:

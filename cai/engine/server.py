@@ -96,7 +96,7 @@ class ServerEngine:
             models = [await self._model_at(place) for place in self._connection.places]
             lengths = [m["max_model_len"] for m in models if isinstance(m.get("max_model_len"), int)]
             self.context_tokens = min(lengths) if lengths else None
-            self._encoder = self._find_encoder(models[0].get("root"))
+            self._encoder = await asyncio.to_thread(self._find_encoder, models[0].get("root"))
             if self._encoder is not None:
                 await self._check(self._encoder)
         except BaseException:
@@ -210,7 +210,8 @@ class ServerEngine:
             answer = await self._connection.ask(place, "/v1/models")
         except Status as error:
             raise self._connection.mapped(error, place) from error
-        models = [model for model in answer.get("data") or () if isinstance(model, dict)]
+        data = answer.get("data")
+        models = [model for model in data if isinstance(model, dict)] if isinstance(data, list) else []
         for model in models:
             if model.get("id") == self._section.model:
                 return model

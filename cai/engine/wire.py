@@ -153,7 +153,7 @@ def read_completion(answer: dict[str, Any], prompt_tokens: int | None) -> Comple
     if not isinstance(text, str):
         raise Unreadable("text", "it holds no text")
     reason = choice.get("finish_reason")
-    if reason not in _FINISHES:
+    if not isinstance(reason, str) or reason not in _FINISHES:
         raise Unreadable("unfinished", f"it was not finished ({reason!r})")
     usage = answer.get("usage")
     usage = usage if isinstance(usage, dict) else {}
@@ -199,8 +199,9 @@ def read_chat_scores(answer: dict[str, Any], options: Sequence[str]) -> Scores:
     [choice] = choices_of(answer, 1)
     logprobs = choice.get("logprobs")
     content = logprobs.get("content") if isinstance(logprobs, dict) else None
-    top = content[0].get("top_logprobs") if isinstance(content, list) and content else None
-    if not isinstance(top, list) or not top:
+    first = content[0] if isinstance(content, list) and content else None
+    top = first.get("top_logprobs") if isinstance(first, dict) else None
+    if not isinstance(top, list) or not top or not all(isinstance(entry, dict) for entry in top):
         raise Unreadable("logprobs", "it holds no log-probabilities")
     masses = dict.fromkeys(options, 0.0)
     listed = 0.0
@@ -215,14 +216,15 @@ def read_chat_scores(answer: dict[str, Any], options: Sequence[str]) -> Scores:
     bound = min(math.exp(least), max(1e-12, 1.0 - listed))
     logs = tuple(math.log(mass if mass > 0 else bound) for mass in masses.values())
     usage = answer.get("usage")
-    counted = usage.get("prompt_tokens", 0) if isinstance(usage, dict) else 0
-    return Scores(logs, min(1.0, max(0.0, 1.0 - sum(masses.values()))), counted)
+    counted = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+    outside = min(1.0, max(0.0, 1.0 - sum(masses.values())))
+    return Scores(logs, outside, counted if isinstance(counted, int) else 0)
 
 
 def _number(value: Any, token: Any) -> float:
     if value is None:
         raise Unreadable("logprobs", f"it holds no log-probability of token {token}")
-    if not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -1e9 < value < 0.01:
         raise Unreadable("nan", f"the log-probability of token {token} is {value!r}")
     return float(value)
 
@@ -231,8 +233,9 @@ def _token_text(entry: dict[str, Any]) -> str:
     token = entry.get("token")
     if not isinstance(token, str):
         raise Unreadable("logprobs", "a token has no text")
-    if token.startswith("token_id:") and isinstance(entry.get("bytes"), list):
-        return bytes(entry["bytes"]).decode("utf-8", "replace")
+    letters = entry.get("bytes")
+    if token.startswith("token_id:") and isinstance(letters, list):
+        return bytes(x for x in letters if isinstance(x, int) and 0 <= x < 256).decode("utf-8", "replace")
     return token
 
 
