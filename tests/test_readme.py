@@ -46,7 +46,7 @@ MACHINE_WORDS = {
     "a secret": r"\b(?:hf_[A-Za-z0-9]{30,}|sk-[A-Za-z0-9]{20,}|AKIA[0-9A-Z]{16})\b",
 }
 """What no tracked text may hold, by reason: patterns, case ignored. Split so that they are not found here."""
-ALLOWED = re.compile(r"jinja2\.sandbox|jinja2's sandbox|_Sandbox\b|SandboxedEnvironment")
+ALLOWED = re.compile("jinja2(?:.|'s )sand" + "box")
 """jinja2's own name for its restricted environment."""
 
 MADE_LATER = {"runs/"}
