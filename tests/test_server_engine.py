@@ -375,6 +375,19 @@ async def test_older_rows_go_first() -> None:
     assert gate.inside == 0
 
 
+async def test_a_caller_cancelled_as_it_is_let_in_gives_its_place_back() -> None:
+    gate = Gate(1)
+    await gate.enter(0, 1)
+    second = asyncio.ensure_future(gate.enter(1, 1))
+    third = asyncio.ensure_future(gate.enter(2, 1))
+    await asyncio.sleep(0)
+    gate.leave(1)
+    second.cancel()
+    await asyncio.wait_for(third, 1)
+    assert second.cancelled()
+    assert gate.inside == 1
+
+
 async def test_a_cancelled_caller_leaves_no_one_waiting(small: Small) -> None:
     one = engine(small, concurrency=1)
     await one.open()

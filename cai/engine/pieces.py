@@ -24,7 +24,7 @@ from tokenizers import Tokenizer
 from cai.engine.tokenizer_files import TokenizerFiles
 from cai.errors import EngineAnswerError, EngineRefusedError
 
-REMEMBERED_CHARACTERS = 2_000_000
+REMEMBERED_CHARACTERS = 4_000_000
 """How much text the pieces of one of two generations may hold; about 20 bytes of memory each."""
 
 CUT = re.compile(r"(?<=[A-Za-z])(?= [A-Za-z])")
