@@ -42,7 +42,7 @@ bench: install
 	CAI_VLLM_PYTHON=$(abspath $(VLLM_VENV))/bin/python $(BIN)/python -m tests.bench
 
 wheel: install
-	$(BIN)/python -m build --wheel
+	$(BIN)/python -m build --wheel --no-isolation
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache

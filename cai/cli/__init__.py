@@ -8,6 +8,7 @@ What this package does not know: how anything is done.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
@@ -36,6 +37,7 @@ def _verbs() -> None:
 def main() -> None:
     """The `cai` command."""
     _verbs()
+    _log_to_stderr()
     try:
         app(standalone_mode=True)
     except CaiError as error:
@@ -49,6 +51,16 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+def _log_to_stderr() -> None:
+    """Warnings of the program's own go to stderr, one plain line each."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("cai: %(message)s"))
+    log = logging.getLogger("cai")
+    log.addHandler(handler)
+    log.setLevel(logging.WARNING)
+    log.propagate = False
 
 
 def printable(text: str) -> str:

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from cai.cli.console import out
 from cai.errors import RunError
+
+if TYPE_CHECKING:
+    from cai.compare import Planted
+    from cai.run_folder import RunFolder
 
 
 def enter(app: typer.Typer) -> None:
@@ -43,8 +47,22 @@ def compare_run(target: Path, console: Console | None) -> Path:
     run = open_run(target)
     if not (run.dataset / "summary.json").is_file():
         raise RunError(f"The run {run.name} has no dataset yet.", f"Type: cai dataset {target}")
-    comparison = compute(run.dataset)
+    comparison = compute(run.dataset, _planted(run))
     write_comparison(run.path, comparison)
     if console is not None:
         print_comparison(console, comparison)
     return run.comparison
+
+
+def _planted(run: RunFolder) -> dict[str, Planted] | None:
+    """The truth that was planted, where the run is over the toy world; None elsewhere."""
+    from cai.toy.demo import planted, truth_by_row
+    from cai.toy.world_files import TRUTH_FILE
+
+    if not (run.path / "data" / TRUTH_FILE).is_file():
+        return None
+    from cai.recipe import load_recipe
+    from cai.source import open_sources
+
+    source = open_sources(load_recipe(run.recipe).sources, run.path)
+    return planted(truth_by_row(run.path, source.items()))

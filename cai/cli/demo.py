@@ -44,28 +44,26 @@ def demo(
 
 
 def _finish(folder: Path) -> None:
-    """Build the dataset, compare it with the planted truth, tell three stories."""
+    """Build the dataset, compare it with the planted truth too, tell three stories."""
+    from rich.markdown import Markdown
+
+    from cai.cli.compare import compare_run
     from cai.cli.dataset import build_run
-    from cai.compare import compare, print_comparison, write_comparison
     from cai.reading import ReadRun
     from cai.run_folder import open_run
     from cai.source import Row
-    from cai.toy.demo import choose_stories, planted, tell, truth_by_row
+    from cai.toy.demo import choose_stories, tell, truth_by_row
 
+    console = out()
     build_run(folder, console=err())
+    compare_run(folder, console=console)
     run = open_run(folder)
     with ReadRun(run) as reading:
         rows = [item for item in reading.source.items() if isinstance(item, Row)]
         truth = truth_by_row(run.path, rows)
-        comparison = compare(run.dataset, planted(truth))
         stories = choose_stories(rows, reading.outcomes(row.id for row in rows), truth)
-    write_comparison(run.path, comparison)
-    console = out()
-    print_comparison(console, comparison)
     text = tell(stories, str(folder))
     (run.path / "stories.md").write_text(text, "utf-8")
-    from rich.markdown import Markdown
-
     console.print()
     console.print(Markdown(text))
     _say_where(run, folder)

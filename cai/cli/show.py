@@ -195,18 +195,26 @@ def request_lines(rendered: Rendered) -> list[tuple[str, str]]:
 def _lines(parts: Sequence[Part]) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
     text, origin, kind = "", "", ""
+    here = ""  # the origin of a line without text: the part that it lies in
     for part in parts:
         for number, piece in enumerate(part.text.split("\n")):
             if number:
-                lines.append((origin, text))
+                lines.append((origin or here, text))
                 text, origin, kind = "", "", ""
+            here = _origin(part, number)
             if piece or (number == 0 and not part.text):
                 colour = _COLOURS[part.kind]
                 text += f"[{colour}]{_text(piece)}[/{colour}]"
-            if not origin or (kind == "template" and part.kind != "template"):
-                origin, kind = part.origin, part.kind
-    lines.append((origin, text))
+                if not origin or (kind == "template" and part.kind != "template"):
+                    origin, kind = here, part.kind
+    lines.append((origin or here, text))
     return lines
+
+
+def _origin(part: Part, line: int) -> str:
+    """Where a part's line (0: its first) stands; a template's text stands there as it is shown."""
+    file, _, first = part.origin.rpartition(":")
+    return f"{file}:{int(first) + line}" if part.kind == "template" and first.isdigit() else part.origin
 
 
 def _print_answer(console: Console, exchange: Exchange) -> None:
