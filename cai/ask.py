@@ -20,6 +20,7 @@ from typing import cast
 
 from cai.engine import Engine
 from cai.engine.identity import Identity
+from cai.engine.kinds import LazyEngine
 from cai.request import (
     Answer,
     Completion,
@@ -62,12 +63,16 @@ class Ask:
     ) -> None:
         self.store = store
         self.engines = engines
+        self.retry_too_long = False
         self.accounts: dict[tuple[str, str], Account] = {}
         self._digests = {name: identity.digest for name, identity in identities.items()}
         self._under_way: dict[str, asyncio.Future[Answer]] = {}
         self._admitted: set[int] = set()
         self._waiting: Counter[int] = Counter()
         self._stopping = False
+        for engine in engines.values():
+            if isinstance(engine, LazyEngine):
+                engine.on_late = self._flush_if_all_wait
 
     def stop(self) -> None:
         """From now on answer from the store alone; what is under way is still answered and kept."""
@@ -97,13 +102,16 @@ class Ask:
         return request.digest(self._digests[request.engine])
 
     def stored(self, request: Request, digest: str) -> Answer | None:
-        """The answer that the store holds, unless it says `too_long` of a smaller context than now."""
+        """The answer that the store holds.
+
+        With `retry_too_long`, one that says `too_long` of a smaller context than now counts as absent.
+        """
         record = self.store.get(digest)
         if record is None:
             return None
         answer = read_answer(record.answer)
-        if answer.finish == "too_long":
-            now = self.engines[request.engine].context_tokens if request.engine in self.engines else None
+        if self.retry_too_long and answer.finish == "too_long":
+            now = self.engines[request.engine].context_tokens
             if now is not None and answer.context_tokens is not None and now > answer.context_tokens:
                 return None
         return answer
@@ -151,26 +159,30 @@ class Ask:
         self._begin_wait(row.number)
         try:
             got = await self._travel(requests, row.number)
+            for (key, request), answer in zip(missing.items(), got, strict=True):
+                self._keep(key, request, answer, account)
         except BaseException as error:
             account.failed[type(error).__name__] += len(requests)
             for key in missing:
-                future = self._under_way.pop(key)
-                if isinstance(error, Exception):
+                future = self._under_way.pop(key, None)
+                if future is not None and isinstance(error, Exception):
                     future.set_exception(error)
                     future.exception()  # seen, even where nobody else waits
-                else:
+                elif future is not None:
                     future.cancel()
             raise
         finally:
             self._end_wait(row.number)
-        for (key, request), answer in zip(missing.items(), got, strict=True):
-            self.store.put(key, answer.record(), request.labels)
-            account.answered += 1
-            account.prompt_tokens += answer.prompt_tokens
-            if isinstance(answer, Completion):
-                account.completion_tokens += answer.completion_tokens
-            self._under_way.pop(key).set_result(answer)
         return dict(zip(missing, got, strict=True))
+
+    def _keep(self, key: str, request: Request, answer: Answer, account: Account) -> None:
+        """Store an answer, count it, and give it to whoever asked the same."""
+        self.store.put(key, answer.record(), request.labels)
+        account.answered += 1
+        account.prompt_tokens += answer.prompt_tokens
+        if isinstance(answer, Completion):
+            account.completion_tokens += answer.completion_tokens
+        self._under_way.pop(key).set_result(answer)
 
     async def _travel(self, requests: list[Request], priority: int) -> Sequence[Answer]:
         engine = self.engines[requests[0].engine]

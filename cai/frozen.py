@@ -6,7 +6,7 @@ is remembered under: when any of these changes, rows are replayed, and replaying
 what the change touched.
 
 On disk: `frozen/<digest>/` holds `generation.json` (all of the above), `recipe.yaml`,
-`principles/*.yaml` and `prompts/*.j2` as they were; `engines/<digest>.json` holds an engine's
+`principles/<digest>/*.yaml` and `prompts/*.j2` as they were; `engines/<digest>.json` holds an engine's
 identity as settled at first contact. Nothing there is ever changed.
 
 What this module does not know: stores, rows, how an engine is reached.
@@ -25,7 +25,7 @@ import orjson
 
 from cai.digest import digest
 from cai.engine.identity import Identity
-from cai.errors import RecipeError
+from cai.errors import InputError, RecipeError, RunError
 from cai.feedback import JudgePlan
 from cai.principle import Constitution, load_constitution
 from cai.prompting import STOPS, Form, Prompts, load_prompts
@@ -116,21 +116,37 @@ def _stops(recipe: Recipe, engine: str) -> tuple[str, ...]:
 # ---------------------------------------------------------------------- engines
 
 
-def _declared(section: EngineSection) -> str:
+def _declared(section: EngineSection, run: Path) -> str:
     """What a recipe says of who an engine is; addresses and speeds do not count."""
     said = section.model_dump(
         include={"kind", "model", "revision", "form", "template_args", "date", "tokenizer", "script"}
     )
-    return digest("cai.declared-engine.v1", said)
+    if section.kind == "local":
+        said["path"] = section.path
+    return digest("cai.declared-engine.v1", [said, _script_text(section, run)])
+
+
+def _script_text(section: EngineSection, run: Path) -> str | None:
+    """The text of a scripted engine's file: editing it makes another engine."""
+    if section.kind != "scripted" or section.script is None or not section.script.endswith(".py"):
+        return None
+    try:
+        return find(section.script, run).read_text("utf-8")
+    except (InputError, OSError, UnicodeDecodeError):
+        return None  # the engine itself says what is wrong
 
 
 def frozen_identity(run: Path, section: EngineSection) -> Identity | None:
     """The identity settled at an earlier contact, or None before the first."""
-    path = run / "frozen" / "engines" / f"{_declared(section)}.json"
+    path = run / "frozen" / "engines" / f"{_declared(section, run)}.json"
     try:
         return Identity(**orjson.loads(path.read_bytes()))
     except FileNotFoundError:
         return None
+    except (ValueError, TypeError) as error:
+        raise RunError(
+            f"{path} is damaged.", "Delete it; the next run settles the engine's identity anew."
+        ) from error
 
 
 def frozen_date(run: Path, section: EngineSection) -> str:
@@ -149,7 +165,7 @@ def freeze_identity(run: Path, section: EngineSection, identity: Identity) -> Id
     """
     known = frozen_identity(run, section)
     if known is None:
-        path = run / "frozen" / "engines" / f"{_declared(section)}.json"
+        path = run / "frozen" / "engines" / f"{_declared(section, run)}.json"
         _write(path, orjson.dumps(identity.record(), option=orjson.OPT_INDENT_2))
         return identity
     if known != identity:
@@ -171,29 +187,44 @@ class Generation:
     digest: str
     folder: Path
 
+    @property
+    def is_frozen(self) -> bool:
+        """Whether a run has begun with it."""
+        return (self.folder / "generation.json").exists()
+
+
+def generation_of(run: Path, inputs: Inputs, identities: Mapping[str, Identity]) -> Generation:
+    """The generation that the inputs make, whether it has been frozen or not.
+
+    `identities` holds the engines of all roles used.
+    """
+    content = _content(inputs, identities)
+    # An engine's name in the recipe is a handle, not part of what it answers.
+    counted = {**content, "recipe": {k: v for k, v in content["recipe"].items() if k != "engines"}}
+    name = digest("cai.generation.v1", counted)
+    return Generation(name, run / "frozen" / name)
+
+
+def _content(inputs: Inputs, identities: Mapping[str, Identity]) -> dict[str, Any]:
+    recipe = inputs.recipe
+    return {
+        "recipe": recipe.deciding(),
+        "constitutions": {name: constitution.digest for name, constitution in inputs.constitutions.items()},
+        "prompts": {form: inputs.prompts[form].digest for form in sorted(_forms(recipe))},
+        "engines": {role: identities[recipe.engine_for(role)].digest for role in recipe.roles_used()},
+        "steps": STEPS_DIGEST,
+    }
+
 
 def freeze(run: Path, inputs: Inputs, identities: Mapping[str, Identity]) -> Generation:
     """Freeze the inputs of a run; equal inputs give the same generation.
 
-    `identities` holds the engines of all roles used. Raises: OSError where the folder cannot
-    be written.
+    Raises: OSError where the folder cannot be written.
     """
-    recipe = inputs.recipe
-    roles = recipe.roles_used()
-    content = {
-        "recipe": recipe.deciding(),
-        "constitutions": {name: constitution.digest for name, constitution in inputs.constitutions.items()},
-        "prompts": {form: inputs.prompts[form].digest for form in sorted(_forms(recipe))},
-        "engines": {role: identities[recipe.engine_for(role)].digest for role in roles},
-        "steps": STEPS_DIGEST,
-    }
-    # An engine's name in the recipe is a handle, not part of what it answers.
-    counted = {**content, "recipe": {k: v for k, v in content["recipe"].items() if k != "engines"}}  # type: ignore[attr-defined]
-    name = digest("cai.generation.v1", counted)
-    folder = run / "frozen" / name
-    if not (folder / "generation.json").exists():
-        _write_generation(folder, inputs, content, identities)
-    return Generation(name, folder)
+    generation = generation_of(run, inputs, identities)
+    if not generation.is_frozen:
+        _write_generation(generation.folder, inputs, _content(inputs, identities), identities)
+    return generation
 
 
 def _forms(recipe: Recipe) -> set[str]:
@@ -204,10 +235,13 @@ def _write_generation(
     folder: Path, inputs: Inputs, content: dict[str, Any], identities: Mapping[str, Identity]
 ) -> None:
     draft = folder.with_name(folder.name + ".draft")
-    shutil.rmtree(draft, ignore_errors=True)
+    for stale in (draft, folder):  # a folder without generation.json was never finished
+        shutil.rmtree(stale, ignore_errors=True)
     (draft / "principles").mkdir(parents=True)
     for constitution in inputs.constitutions.values():
-        shutil.copyfile(constitution.path, draft / "principles" / constitution.path.name)
+        place = draft / "principles" / constitution.digest / constitution.path.name
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(constitution.source, "utf-8")
     for form in sorted(_forms(inputs.recipe)):
         for template in inputs.prompts[form].templates.values():
             for name, text in template.sources.items():

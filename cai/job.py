@@ -37,6 +37,8 @@ from cai.steps import RowPlan, run_row
 from cai.store import Store
 
 ROWS_IN_FLIGHT_MAX = 8192
+SKIPPED_AT_ONCE = 1000
+"""Finished rows that are skipped before the event loop gets a turn."""
 
 
 @dataclass
@@ -77,7 +79,7 @@ class Job:
         generation: str,
     ) -> None:
         self.progress = Progress()
-        self.outcomes: list[Outcome] | None = None
+        self.retry_too_long = False
         self._run = run
         self._source = source
         self._plans = plans
@@ -87,6 +89,7 @@ class Job:
         self._admitted = 0
         self._stopping = False
         self._fatal: CaiError | None = None
+        self._let_through: set[str] = set()
 
     def stop(self) -> None:
         """End gently: admit no row, send no request; what is under way is answered and kept."""
@@ -95,7 +98,11 @@ class Job:
 
     def finished(self, row: str) -> bool:
         """Whether a row was finished under this generation, now or earlier."""
-        return outcome_digest(row, self._generation) in self._store
+        key = outcome_digest(row, self._generation)
+        if not self.retry_too_long:
+            return key in self._store
+        record = self._store.get(key)
+        return record is not None and record.answer["excluded"] != "prompt_too_long"
 
     async def work(self, rows_in_flight: int, only: Callable[[str], bool] | None = None) -> None:
         """Take all rows (or those that `only` names by id) through their steps.
@@ -105,18 +112,29 @@ class Job:
         """
         items = self._source.items(skip=self._skip, only=only)
         workers = max(1, min(rows_in_flight, ROWS_IN_FLIGHT_MAX))
-        async with asyncio.TaskGroup() as group:
-            for _ in range(workers):
-                group.create_task(self._worker(items))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(workers):
+                    group.create_task(self._worker(items))
+        except BaseExceptionGroup as errors:  # what no worker expects: say it as itself
+            error: BaseException = errors
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
+            raise error from errors
         if self._fatal is not None:
             raise self._fatal
         await self._store.synced()
 
     def _skip(self, row: str) -> bool:
-        if self.finished(row):
-            self.progress.before += 1
-            return True
-        return False
+        """Whether a row is finished. Every so often one is let through all the same: it ends there
+        (`_rows`), and everything else that waits on the event loop gets its turn."""
+        if not self.finished(row):
+            return False
+        self.progress.before += 1
+        if self.progress.before % SKIPPED_AT_ONCE == 0:
+            self._let_through.add(row)
+            return False
+        return True
 
     async def _worker(self, items: Iterator[Row | Excluded]) -> None:
         """Take rows until there are none, or the job ends; the first fatal error ends it gently."""
@@ -131,6 +149,10 @@ class Job:
         for item in items:
             if self._stopping:
                 return
+            if item.id in self._let_through:
+                self._let_through.remove(item.id)
+                await asyncio.sleep(0)
+                continue
             if isinstance(item, Excluded):
                 self.progress.excluded[item.reason] += 1
                 continue

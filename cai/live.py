@@ -9,6 +9,7 @@ What this module does not know: the pilot, the terminal, what a dataset is.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Self
 
@@ -109,8 +110,22 @@ class LiveRun:
 
     def plan(self, subset: str) -> RowPlan | None:
         """What is done to the rows of a subset, or None where the recipe has no constitution for it."""
-        constitution = self.inputs.constitution_for(subset)
-        return self._plans[constitution.name] if constitution is not None else None
+        name = self.recipe.constitution_for(subset)
+        return self._plans[name] if name is not None else None
+
+    def rows_left(self) -> int:
+        """How many rows are not finished; one pass over the source's ids."""
+        return sum(not self.job.finished(row) for row, _ in self.source.ids())
+
+    async def retry_too_long(self) -> None:
+        """Take up rows again whose prompt did not fit, where an engine's context is larger now.
+
+        Raises: EngineError, since every engine is opened to learn its context.
+        """
+        for engine in self.engines.values():
+            await engine.open()
+        self.ask.retry_too_long = True
+        self.job.retry_too_long = True
 
     @property
     def rows_in_flight(self) -> int:
@@ -123,10 +138,14 @@ class LiveRun:
 
     async def _end(self) -> None:
         try:
-            for engine in self.engines.values():
-                await engine.close()
+            closed = await asyncio.gather(
+                *(engine.close() for engine in self.engines.values()), return_exceptions=True
+            )
         finally:
             try:
                 await self.store.stop()
             finally:
                 self.store.close()
+        for error in closed:
+            if isinstance(error, BaseException):
+                raise error

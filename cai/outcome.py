@@ -57,6 +57,18 @@ class Revision:
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """A response sampled from the model; `name` is `fresh`, `sample 0` ... `finish` as the engine said."""
+
+    name: str
+    text: str
+    finish: str
+    prompt_tokens: int
+    completion_tokens: int
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """One probability: a pair under one principle, in one order.
 
@@ -108,7 +120,7 @@ class Outcome:
     row: str
     excluded: str | None
     revisions: tuple[Revision, ...]
-    samples: tuple[str, ...]
+    samples: tuple[Sample, ...]
     feedback: tuple[Feedback, ...]
 
     def record(self) -> dict[str, Any]:
@@ -136,7 +148,7 @@ def read_outcome(record: dict[str, Any]) -> Outcome:
         row=record["row"],
         excluded=record["excluded"],
         revisions=tuple(_revision(item) for item in record["revisions"]),
-        samples=tuple(record["samples"]),
+        samples=tuple(Sample(**item) for item in record["samples"]),
         feedback=tuple(_feedback(item) for item in record["feedback"]),
     )
 

@@ -25,6 +25,9 @@ from cai.recipe import PilotSection, Recipe, source_digest
 from cai.run_folder import RunFolder
 from cai.source import Source
 
+MISSING_SHARE_MAX = 0.05
+"""Where more of the pilot's rows have no outcome, no threshold counts as reached."""
+
 
 class PilotChoice(BaseModel):
     """Which rows are the pilot's, and what was counted on the way; kept in `pilot.json`.
@@ -65,7 +68,10 @@ def choose_pilot(run: RunFolder, recipe: Recipe, source: Source) -> PilotChoice:
             yield draw(recipe.seed, "pilot", row), row
 
     lowest = heapq.nsmallest(max(1, recipe.pilot.rows), ranked())[: recipe.pilot.rows]
-    choice = PilotChoice(key=key, rows=[row for _, row in lowest], total=total, subsets=dict(subsets))
+    rows = [row for _, row in lowest]
+    same = known is not None and known.rows == rows and known.total == total
+    approved = known.approved if known is not None and same else []
+    choice = PilotChoice(key=key, rows=rows, total=total, subsets=dict(subsets), approved=approved)
     write_pilot(run, choice)
     return choice
 
@@ -74,8 +80,8 @@ def read_pilot(run: RunFolder) -> PilotChoice | None:
     """The remembered pilot, or None."""
     try:
         return PilotChoice.model_validate_json(run.pilot.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
+    except (OSError, ValueError):
+        return None  # chosen again
 
 
 def write_pilot(run: RunFolder, choice: PilotChoice) -> None:
@@ -113,6 +119,7 @@ class PilotSummary:
     """What the pilot's rows show. Shares carry their counts; means are None where nothing counts."""
 
     rows: int
+    missing: int
     excluded: Counter[str]
     option_mass: float | None
     order_consistency: float | None
@@ -126,15 +133,20 @@ class PilotSummary:
     completion_tokens: int
 
 
-def summarise(outcomes: Sequence[Outcome]) -> PilotSummary:
-    """Sum up outcomes; agreement is that of decided human pairs."""
+def summarise(outcomes: Sequence[Outcome], missing: int) -> PilotSummary:
+    """Sum up outcomes; agreement is that of decided human pairs.
+
+    `missing`: pilot rows without an outcome (in quarantine, or excluded by the source).
+    """
     done = [outcome for outcome in outcomes if outcome.excluded is None]
     rounds = [item for outcome in done for revision in outcome.revisions for item in revision.rounds]
     feedback = [item for outcome in done for item in outcome.feedback]
+    samples = [item for outcome in done for item in outcome.samples]
     human = [item for item in feedback if item.kind == "human"]
     decided = [item.probability for item in human if item.probability not in (None, 0.5)]
     return PilotSummary(
         rows=len(outcomes),
+        missing=missing,
         excluded=Counter(outcome.excluded for outcome in outcomes if outcome.excluded is not None),
         option_mass=_mean([item.option_mass for item in feedback]),
         order_consistency=_mean([item.order_consistency for item in feedback]),
@@ -145,8 +157,10 @@ def summarise(outcomes: Sequence[Outcome]) -> PilotSummary:
         ties=sum(item.probability == 0.5 for item in human),
         abstained=sum(item.probability is None for item in human),
         prompt_tokens=sum(item.prompt_tokens for item in rounds)
+        + sum(item.prompt_tokens for item in samples)
         + sum(item.prompt_tokens for item in feedback),
-        completion_tokens=sum(item.completion_tokens for item in rounds),
+        completion_tokens=sum(item.completion_tokens for item in rounds)
+        + sum(item.completion_tokens for item in samples),
     )
 
 
@@ -164,6 +178,8 @@ def failed_thresholds(summary: PilotSummary, section: PilotSection) -> list[str]
         "min_agreement": summary.agreement.share,
     }
     failed = []
+    if summary.missing > MISSING_SHARE_MAX * (summary.rows + summary.missing):
+        failed.append(f"{summary.missing} of {summary.rows + summary.missing} pilot rows have no outcome")
     for name, value in measured.items():
         wanted = getattr(section, name)
         if wanted is not None and (value is None or value < wanted):

@@ -64,6 +64,7 @@ class Constitution:
         self.title = title
         self.principles = principles
         self.path = file.path
+        self.source = file.text
         self._values = {
             (principle.id, form): _value(principle, form, _line(file, index, form))
             for index, principle in enumerate(principles)

@@ -13,7 +13,7 @@ from typing import Self
 
 from cai.engine.identity import Identity
 from cai.errors import RunError
-from cai.frozen import Generation, Inputs, freeze, frozen_identity, load_inputs, row_plans
+from cai.frozen import Generation, Inputs, frozen_identity, generation_of, load_inputs, row_plans
 from cai.outcome import Outcome, outcome_digest, read_outcome
 from cai.recipe import Recipe, load_recipe
 from cai.run_folder import RunFolder
@@ -43,15 +43,22 @@ class ReadRun:
                     f"Type: cai run {run.path}",
                 )
             self.identities[name] = identity
-        self.generation: Generation = freeze(run.path, self.inputs, self.identities)
+        self.generation: Generation = generation_of(run.path, self.inputs, self.identities)
+        if not self.generation.is_frozen:
+            raise RunError(
+                f"The recipe, principles or templates of {run.name} have changed since it last ran.",
+                f"Type: cai run {run.path}; or undo the edit.",
+            )
+        if not run.store.is_dir():
+            raise RunError(f"The run {run.name} has no store.", f"Type: cai run {run.path}")
         self.source: Source = open_sources(self.recipe.sources, run.path)
         self.store = Store(run.store)
         self._plans: Mapping[str, RowPlan] = row_plans(self.inputs)
 
     def plan(self, subset: str) -> RowPlan | None:
         """What is done to the rows of a subset, or None where the recipe has no constitution for it."""
-        constitution = self.inputs.constitution_for(subset)
-        return self._plans[constitution.name] if constitution is not None else None
+        name = self.recipe.constitution_for(subset)
+        return self._plans[name] if name is not None else None
 
     def outcomes(self, rows: Iterable[str]) -> dict[str, Outcome]:
         """The outcomes of those rows that are finished, by row id."""

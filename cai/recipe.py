@@ -18,17 +18,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from cai.digest import digest
+from cai.digest import canonical, digest
 from cai.errors import RecipeError
 from cai.request import Sampling
 from cai.yaml_file import check, nearest, read_yaml
 
 Fraction = Annotated[float, Field(ge=0, le=1, strict=False)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class SamplingSection(_Section):
@@ -195,7 +195,7 @@ class RunSection(_Section):
 class Recipe(_Section):
     """A whole recipe. `constitutions` maps subset patterns (`helpful-*`) to constitutions, first match wins."""
 
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     sources: list[SourceSection] = Field(min_length=1)
     engines: dict[str, EngineSection] = Field(min_length=1)
     roles: RolesSection = Field(default_factory=RolesSection)
@@ -235,7 +235,7 @@ class Recipe(_Section):
         """The part that decides answers, defaults written out; what a generation is made from."""
         return {
             "seed": self.seed,
-            "constitutions": self.constitutions,
+            "constitutions": [[pattern, name] for pattern, name in self.constitutions.items()],
             "revise": self.revise.model_dump() if self.revise else None,
             "feedback": self.feedback.model_dump() if self.feedback else None,
             "engines": {role: self.engine_for(role) for role in self.roles_used()},
@@ -250,6 +250,12 @@ def load_recipe(path: Path) -> Recipe:
     file = read_yaml(path, RecipeError)
     recipe = check(file, Recipe, RecipeError)
     mistakes = []
+    try:
+        canonical(recipe.model_dump(mode="json"))
+    except (TypeError, ValueError) as error:
+        raise RecipeError(
+            f"{path} holds a value that JSON cannot: {error}.", "Use plain texts and numbers."
+        ) from error
     for role in ("respond", "revise", "judge"):
         name = getattr(recipe.roles, role)
         if name is not None and name not in recipe.engines:

@@ -13,6 +13,7 @@ What this module does not know: what these files hold.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,11 @@ class RunFolder:
     def name(self) -> str:
         """The run's name."""
         return self.path.name
+
+    @property
+    def shown(self) -> str:
+        """How a person names it on the command line, from where they stand."""
+        return os.path.relpath(self.path)
 
     @property
     def recipe(self) -> Path:

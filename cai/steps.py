@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 from cai.digest import digest, draw
 from cai.feedback import STEP_VERSION as FEEDBACK_VERSION
 from cai.feedback import AskScores, JudgedPair, JudgePlan, PromptTooLongError, judge
-from cai.outcome import Feedback, Outcome, Revision
+from cai.outcome import Feedback, Outcome, Revision, Sample
 from cai.parts import Value
 from cai.prompting import Prompts, turn_values
 from cai.request import GenerateRequest, Sampling
@@ -100,7 +100,7 @@ class _Part:
     """What one branch of a row's steps adds to its outcome."""
 
     revisions: tuple[Revision, ...] = ()
-    samples: tuple[str, ...] = ()
+    samples: tuple[Sample, ...] = ()
     feedback: tuple[Feedback, ...] = ()
 
 
@@ -128,14 +128,16 @@ async def _revise_and_judge(
     row: Row, turns: list[dict[str, Any]], responses: dict[str, Value], plan: RowPlan, ask: AskAll
 ) -> _Part:
     names = _revised_names(plan.of, responses)
+    samples: tuple[Sample, ...] = ()
     if names == ["fresh"]:
         if plan.respond is None:
             return _Part()
-        [text] = await _respond(row, turns, plan.respond, "fresh", 1, ask)
-        responses = {"fresh": Value(text, "model", "fresh response")}
+        samples = await _respond(row, turns, plan.respond, "fresh", 1, ask)
+        responses = {"fresh": Value(samples[0].text, "model", "fresh response")}
     done = await _all([_one_revision(turns, responses[name], name, plan, ask) for name in names])
     return _Part(
         revisions=tuple(revision for revision, _ in done),
+        samples=samples,
         feedback=tuple(item for _, feedback in done for item in feedback),
     )
 
@@ -168,19 +170,19 @@ async def _sample_and_judge(row: Row, turns: list[dict[str, Any]], plan: RowPlan
     """n sampled responses, judged in pairs (0, 1), (2, 3) ... Source: 2212.08073, section 4.1."""
     if plan.judge is None or plan.respond is None:
         return _Part()
-    texts = await _respond(row, turns, plan.respond, "sample", plan.samples, ask)
-    values = [Value(text, "model", f"sample {index}") for index, text in enumerate(texts)]
+    samples = await _respond(row, turns, plan.respond, "sample", plan.samples, ask)
+    values = [Value(sample.text, "model", sample.name) for sample in samples]
     pairs = [
         JudgedPair("sampled", f"{i} {i + 1}", f"sample {i}", f"sample {i + 1}", values[i], values[i + 1])
         for i in range(0, len(values) - 1, 2)
     ]
     feedback = await _all([judge(turns, pair, plan.judge, ask) for pair in pairs])
-    return _Part(samples=texts, feedback=tuple(feedback))
+    return _Part(samples=samples, feedback=tuple(feedback))
 
 
 async def _respond(
     row: Row, turns: list[dict[str, Any]], plan: RespondPlan, purpose: str, count: int, ask: AskAll
-) -> tuple[str, ...]:
+) -> tuple[Sample, ...]:
     rendered = plan.prompts.response(turns)
     requests = [
         GenerateRequest(
@@ -195,4 +197,14 @@ async def _respond(
     answers = await _all([ask.generate(request) for request in requests])
     if any(answer.finish == "too_long" for answer in answers):
         raise _RowTooLongError
-    return tuple(answer.text.strip() for answer in answers)
+    return tuple(
+        Sample(
+            name=purpose if purpose == "fresh" else f"{purpose} {index}",
+            text=answer.text.strip(),
+            finish=answer.finish,
+            prompt_tokens=answer.prompt_tokens,
+            completion_tokens=answer.completion_tokens,
+            request=ask.digest(request),
+        )
+        for index, (request, answer) in enumerate(zip(requests, answers, strict=True))
+    )

@@ -390,9 +390,14 @@ class Template:
 
 
 def _includes(name: str, source: str, folder: Path | None) -> Callable[[str], str | None]:
+    read: dict[str, str | None] = {name: source}
+
     def load(wanted: str) -> str | None:
-        if wanted == name:
-            return source
+        if wanted not in read:  # once: an edit during a run must not reach it
+            read[wanted] = from_disk(wanted)
+        return read[wanted]
+
+    def from_disk(wanted: str) -> str | None:
         if folder is None or "/" in wanted or "\\" in wanted or wanted.startswith("."):
             return None
         path = folder / wanted

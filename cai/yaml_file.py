@@ -38,6 +38,7 @@ class YamlFile:
     path: Path
     data: Any
     places: dict[tuple[Key, ...], tuple[int, int]] = field(repr=False)
+    text: str = field(default="", repr=False)
 
     def where(self, keys: Iterable[Key] = ()) -> str:
         """`file:line:column` of a value, or of the nearest thing around it (lines and columns from 1)."""
@@ -92,7 +93,7 @@ def parse_yaml(text: str, path: Path, error: MakeError) -> YamlFile:
         raise error(f"{path} is not valid YAML: {str(bad).splitlines()[0]}.", "Mend the file.") from bad
     places: dict[tuple[Key, ...], tuple[int, int]] = {(): (1, 1)}
     plain = _plain(data, (), places, path, error)
-    return YamlFile(path, plain, places)
+    return YamlFile(path, plain, places, text)
 
 
 def _has_alias(text: str) -> bool:

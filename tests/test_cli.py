@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.toy_source import write_run
+from tests.toy_source import write_constitution, write_run
 
 CAI = [sys.executable, "-c", "from cai.cli import main; main()"]
 PLAIN = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
@@ -212,3 +213,99 @@ def test_help_lists_the_verbs_that_work() -> None:
     assert "..." not in shown.split("Commands:")[1]
     for verb in verbs:
         assert _cai(verb, "--help").returncode == 0
+
+
+def test_reading_verbs_make_no_generation_and_leave_the_dataset_alone_after_an_edit(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=4)
+    _cai("run", run)
+    before = sorted(path.name for path in (run / "frozen").iterdir())
+    write_constitution(run, change=" now")
+    for verb in ("dataset", "status"):
+        done = _cai(verb, run)
+        assert done.returncode == 1
+        assert "have changed since it last ran" in done.stderr
+    assert sorted(path.name for path in (run / "frozen").iterdir()) == before
+    assert (run / "dataset" / "preferences").is_dir()
+
+
+def test_touching_the_source_asks_nobody_again(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=8, pilot=3)
+    assert _cai("run", run, "--yes").returncode == 0
+    os.utime(run / "data" / "harmless-base" / "train.jsonl.gz")
+    assert _cai("run", run).returncode == 0
+
+
+def test_the_pilot_alone(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=8, pilot=3)
+    done = _cai("run", run, "--pilot-only")
+    assert done.returncode == 0
+    assert "Pilot: 3 of 8 rows" in done.stdout
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("rows: 3", "rows: 0"))
+    done = _cai("run", run, "--pilot-only")
+    assert done.returncode == 1
+    assert "pilot has 0 rows" in done.stderr
+
+
+def test_rows_in_quarantine_are_counted_once_and_hold_a_pilot_back(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=8, pilot=8, poisoned=(1, 2))
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("rows: 8", "rows: 6, min_option_mass: 0.1"))
+    done = _cai("run", run)
+    assert done.returncode in (1, 3)
+    status = json.loads(_cai("status", run, "--json").stdout)
+    assert status["rows"]["quarantined"] <= 2
+    alone = _cai("run", run, "--pilot-only")
+    assert alone.returncode == (3 if status["rows"]["quarantined"] else 0)
+
+
+def test_text_that_looks_like_an_emoji_code_or_markup_is_shown_as_it_is(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a[b]", rows=2)
+    source = run / "data" / "harmless-base" / "train.jsonl.gz"
+    source.write_bytes(
+        gzip.compress(
+            gzip.decompress(source.read_bytes()).replace(b"Question 1", b":smile: [red]x[/red] \\u001b[31m")
+        )
+    )
+    assert _cai("run", run).returncode == 0
+    shown = _cai("show", run, "--row", 2)
+    assert ":smile: [red]x[/red] \\x1b[31m" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("quarantine.jsonl", "cannot be used"), ("frozen", "frozen"), ("store", "cannot be written")],
+)
+def test_a_thing_in_the_way_is_named(tmp_path: Path, name: str, message: str) -> None:
+    run = write_run(tmp_path, rows=2, poisoned=(0,))
+    if name == "quarantine.jsonl":
+        (run / name).mkdir()
+    else:
+        (run / name).write_text("in the way")
+    done = _cai("run", run)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_at_the_question_ends_the_run(tmp_path: Path) -> None:
+    import pty
+
+    run = write_run(tmp_path, rows=8, pilot=3)
+    main, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [*CAI, "run", str(run)],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env=PLAIN,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    seen = b""
+    while b"[y/N]" not in seen:
+        seen += os.read(main, 4096)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) in (1, 130)
+    os.close(main)
+    assert json.loads(_cai("status", run, "--json").stdout)["rows"]["finished"] == 3

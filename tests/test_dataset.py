@@ -32,6 +32,7 @@ from tests.test_dataset_inputs import (
     revised,
     revision,
     row,
+    sample,
 )
 
 
@@ -63,7 +64,7 @@ def mixed() -> tuple[list[Row | Excluded], list[Outcome]]:
                 revised(made, p, text="newer"),
                 sampled,
                 revisions=(chain,),
-                samples=("s0", "s1"),
+                samples=(sample("sample 0", "s0"), sample("sample 1", "s1")),
             )
         )
     outcomes.append(outcome(rows[9], excluded_as="prompt_too_long"))
@@ -257,7 +258,9 @@ def test_sft_holds_the_last_usable_round_or_every_usable_one(tmp_path: Path) -> 
 def test_traces_hold_all_that_was_asked_and_came_back(tmp_path: Path) -> None:
     one = row(0, fields={"rating": 4, "tags": None}, flags=("role_marker_inside",))
     chain = revision(one, a_round(1, "new", ("preamble",)), a_round(2, "", ("empty",), usable=False))
-    done = outcome(one, feedback(one, (0.9, 0.7), (None, 0.2)), revisions=(chain,), samples=("s",))
+    done = outcome(
+        one, feedback(one, (0.9, 0.7), (None, 0.2)), revisions=(chain,), samples=(sample("sample 0", "s"),)
+    )
     build(tmp_path, [one], [done])
     [made] = rows_of(tmp_path, "traces")
     assert orjson.loads(made["fields"]) == {"rating": 4, "tags": None}

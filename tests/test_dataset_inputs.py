@@ -19,6 +19,7 @@ from cai.outcome import (
     PairKind,
     Revision,
     Round,
+    Sample,
     outcome_digest,
     read_outcome,
 )
@@ -164,11 +165,16 @@ def revision(made: Row, *rounds: Round, of: str = "rejected") -> Revision:
     return Revision(of, made.responses[of].text, rounds)
 
 
+def sample(name: str, text: str, finish: str = "stop") -> Sample:
+    """A sampled response."""
+    return Sample(name, text, finish, 9, 3, "d" * 32)
+
+
 def outcome(
     made: Row,
     *found: Feedback,
     revisions: tuple[Revision, ...] = (),
-    samples: tuple[str, ...] = (),
+    samples: tuple[Sample, ...] = (),
     excluded_as: str | None = None,
 ) -> Outcome:
     """What became of a row."""
@@ -197,7 +203,10 @@ def build(
 def test_an_outcome_written_by_hand_is_read_back_from_the_store_as_it_was(tmp_path: Path) -> None:
     one = row(0)
     made = outcome(
-        one, human(one, 0.8), revisions=(revision(one, a_round(1, "better", ("label",))),), samples=("x", "y")
+        one,
+        human(one, 0.8),
+        revisions=(revision(one, a_round(1, "better", ("label",))),),
+        samples=(sample("sample 0", "x"), sample("sample 1", "y")),
     )
     fill(tmp_path / "store", [made])
     with Store(tmp_path / "store") as store:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,9 +40,11 @@ async def test_every_row_goes_through_all_its_steps(tmp_path: Path) -> None:
 
 async def test_a_finished_run_asks_nothing_and_needs_no_engine(tmp_path: Path) -> None:
     run = write_run(tmp_path)
+    script = run / "script.py"
+    closed = f"import os\nassert not os.path.exists({str(run / 'closed')!r}), 'the engine was opened'\n"
+    script.write_text(closed + script.read_text())
     await _work(run)
-    (run / "script.py").rename(run / "gone.py")
-    (run / "script.py").write_text("raise SystemExit('the engine was opened')")
+    (run / "closed").touch()
     async with LiveRun(open_run(run)) as live:
         await live.job.work(5)
         assert live.ask.accounts == {}
@@ -117,7 +120,6 @@ async def test_a_row_whose_engine_fails_is_quarantined_and_the_others_finish(tmp
         assert dict(live.job.progress.quarantined) == {"EngineAnswerError": 2}
         assert live.job.progress.finished == 8
     assert len((run / "quarantine.jsonl").read_text().splitlines()) == 2
-    (run / "script.py").write_text((run / "script.py").read_text().replace('"POISON" in text', "False"))
 
 
 async def test_an_engine_that_is_down_stops_the_job_and_keeps_what_was_answered(tmp_path: Path) -> None:
@@ -199,3 +201,139 @@ async def test_a_finished_row_is_remembered_under_its_generation(tmp_path: Path)
         rows = [row for row, _ in live.source.ids()]
         assert all(outcome_digest(row, live.generation.digest) in live.store for row in rows)
         assert not any(outcome_digest(row, "other") in live.store for row in rows)
+
+
+async def test_the_order_of_constitution_patterns_is_part_of_a_generation(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=3)
+    (run / "principles" / "two.yaml").write_text(
+        (run / "principles" / "own.yaml")
+        .read_text()
+        .replace("constitution: own", "constitution: two")
+        .replace("rule", "law")
+    )
+    recipe = (run / "recipe.yaml").read_text()
+    (run / "recipe.yaml").write_text(recipe.replace('{"*": own}', '{"*": own, "harmless-*": two}'))
+    await _work(run)
+    (run / "recipe.yaml").write_text(recipe.replace('{"*": own}', '{"harmless-*": two, "*": own}'))
+    assert (await _work(run))["judgement"][0] > 0
+
+
+async def test_a_constitution_can_be_named_by_its_path(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=2)
+    recipe = (run / "recipe.yaml").read_text()
+    (run / "recipe.yaml").write_text(recipe.replace('{"*": own}', '{"*": principles/own.yaml}'))
+    assert (await _work(run))["critique"] == (4, 0)
+
+
+async def test_an_edited_script_is_another_engine(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=2)
+    await _work(run)
+    script = run / "script.py"
+    script.write_text(script.read_text().replace("kinder", "warmer"))
+    assert (await _work(run))["critique"] == (4, 0)
+
+
+async def test_an_outcome_that_is_damaged_is_made_again(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=4)
+    await _work(run)
+    before = _outcomes(run)
+    path = run / "store" / "segment-000001.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    number = next(i for i, line in enumerate(lines) if b'"stage":"outcome"' in line)
+    lines[number] = lines[number].replace(b"kinder", b"kindor", 1)
+    path.write_bytes(b"".join(lines))
+    asked = await _work(run)
+    assert all(anew == 0 for anew, _ in asked.values())
+    assert _outcomes(run) == before
+
+
+async def test_a_store_that_cannot_be_written_ends_the_job_with_one_error(tmp_path: Path) -> None:
+    import os
+
+    from cai.errors import StoreError
+
+    run = write_run(tmp_path, rows=20)
+    with pytest.raises(StoreError, match="No space left"):
+        async with LiveRun(open_run(run)) as live:
+            assert live.store._file is not None
+            os.close(live.store._file)
+            live.store._file = os.open("/dev/full", os.O_WRONLY)
+            inner = live.engines["main"].inner
+            assert inner is not None
+            inner._delay_s = 0.05  # type: ignore[attr-defined]
+            await asyncio.wait_for(live.job.work(4), 30)
+
+
+class _Batching:
+    """An engine that answers only what has been flushed, as the local one does."""
+
+    name = "main"
+    context_tokens = None
+    concurrency = 64
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.identity = inner.identity
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def open(self) -> None:
+        await asyncio.sleep(0.05)
+
+    async def close(self) -> None:
+        pass
+
+    async def generate(self, request: Any, priority: int = 0) -> Any:
+        await self._turn()
+        return await self._inner.generate(request, priority)
+
+    async def score(self, requests: Any, priority: int = 0) -> Any:
+        await self._turn()
+        return await self._inner.score(requests, priority)
+
+    async def _turn(self) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        await future
+
+    def flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+
+async def test_a_resumed_run_does_not_wait_for_ever_on_an_engine_that_gathers_batches(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=3)
+    await _work(run)
+    write_rows(run, 5)
+    async with LiveRun(open_run(run)) as live:
+        lazy = live.engines["main"]
+        make = lazy._make
+        lazy._make = lambda: _Batching(make())  # type: ignore[assignment, return-value]
+        await asyncio.wait_for(live.job.work(8), 20)
+        assert live.job.progress.finished == 2
+
+
+async def test_rows_whose_prompt_did_not_fit_come_back_when_asked_to_and_more_fits(tmp_path: Path) -> None:
+    from cai.request import Completion
+
+    run = write_run(tmp_path, rows=3)
+    async with LiveRun(open_run(run)) as live:
+        inner = live.engines["main"].inner
+        assert inner is not None
+        answer = inner.generate
+
+        async def generate(request: Any, priority: int = 0) -> Completion:
+            if "Question 1?" in request.rendered.messages[0].text:
+                return Completion("", "too_long", 900, 0, 512)
+            return await answer(request, priority)
+
+        inner.generate = generate  # type: ignore[method-assign]
+        await live.job.work(4)
+        assert dict(live.job.progress.excluded) == {"prompt_too_long": 1}
+    assert await _work(run) == {}
+    async with LiveRun(open_run(run)) as live:
+        await live.retry_too_long()
+        live.engines["main"].context_tokens = 1024
+        await live.job.work(4)
+        assert live.job.progress.finished == 1

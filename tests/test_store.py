@@ -224,3 +224,74 @@ async def test_waiting_on_nothing_returns_at_once(tmp_path: Path) -> None:
     await asyncio.wait_for(store.synced(), 0.05)
     await store.stop()
     store.close()
+
+
+def test_a_segment_cut_within_what_is_indexed_is_scanned_anew_and_its_torn_line_cut(tmp_path: Path) -> None:
+    _fill(tmp_path, 10)
+    path = tmp_path / "segment-000001.jsonl"
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2 + 7])
+    with Store(tmp_path, writable=True) as store:
+        kept = [i for i in range(10) if KEYS[i] in store]
+        assert kept == list(range(len(kept)))
+        assert 3 <= len(kept) <= 6
+        store.put(KEYS[9], {"text": "again"}, {})
+    shutil.rmtree(tmp_path / "index")
+    with Store(tmp_path) as store:
+        assert store.damage == []
+        assert KEYS[9] in store
+        assert len(list(store.records())) == len(kept) + 1
+
+
+def test_a_damaged_record_is_not_in_the_store(tmp_path: Path) -> None:
+    _fill(tmp_path, 3)
+    path = tmp_path / "segment-000001.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"answer 1", b"answer X"))
+    with Store(tmp_path) as store:
+        assert [key in store for key in KEYS[:3]] == [True, False, True]
+        assert KEYS[1] not in store
+        assert len(store.damage) == 1
+
+
+async def test_a_new_segment_that_cannot_be_begun_is_an_error_for_everybody(tmp_path: Path) -> None:
+    store = Store(tmp_path, writable=True, segment_bytes=100)
+    store.start()
+    store.put(KEYS[0], {"text": "x" * 200}, {})
+    await store.synced()
+    (tmp_path / "segment-000002.jsonl").mkdir()
+    store.put(KEYS[1], {"text": "y"}, {})
+    with pytest.raises(StoreError, match="segment-000002"):
+        await asyncio.wait_for(store.synced(), 5)
+    with pytest.raises(StoreError):
+        store.put(KEYS[2], {"text": "z"}, {})
+    with pytest.raises(StoreError):
+        await store.stop()
+    store.close()
+    (tmp_path / "segment-000002.jsonl").rmdir()
+    with Store(tmp_path) as reader:
+        assert KEYS[0] in reader
+
+
+async def test_an_index_that_cannot_be_saved_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "index").write_text("in the way")
+    store = Store(tmp_path, writable=True)
+    store.start()
+    store.put(KEYS[0], {"text": "x"}, {})
+    await store.synced()
+    await store.stop()
+    store.close()
+    with Store(tmp_path) as reader:
+        assert KEYS[0] in reader
+
+
+def test_an_opening_that_fails_lets_go_of_the_lock(tmp_path: Path) -> None:
+    _fill(tmp_path, 3)
+    path = tmp_path / "segment-000001.jsonl"
+    path.rename(tmp_path / "away")
+    for _ in range(2):
+        with pytest.raises(StoreError, match="lacks a segment"):
+            Store(tmp_path, writable=True)
+    (tmp_path / "away").rename(path)
+    Store(tmp_path, writable=True).close()

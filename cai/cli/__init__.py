@@ -51,6 +51,11 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:
+        name = printable(str(error.filename)) if error.filename else "A file or connection"
+        sys.stderr.write(f"cai: {name} cannot be used: {error.strerror or error}.\n")
+        sys.stderr.write("     Check that it is there, may be written, and that the disk has room.\n")
+        sys.exit(1)
 
 
 def _log_to_stderr() -> None:

@@ -10,9 +10,9 @@ from rich.console import Console
 
 def out() -> Console:
     """The console for results."""
-    return Console(highlight=False, soft_wrap=False)
+    return Console(highlight=False, emoji=False)
 
 
 def err() -> Console:
     """The console for progress and messages."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, emoji=False)

@@ -10,8 +10,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from cai.cli.console import err
+from cai.errors import RunError
 
 
 def enter(app: typer.Typer) -> None:
@@ -37,4 +39,12 @@ def build_run(target: Path, console: Console) -> None:
             run.run.path, run.recipe, run.generation.digest, run.source.items(), run.store
         )
         counts = ", ".join(f"{name} {sum(splits.values()):,}" for name, splits in summary.configs.items())
-        console.print(f"Dataset in {run.run.dataset}: {counts}", soft_wrap=True)
+        place = escape(str(run.run.dataset))
+        if summary.finished == 0:
+            raise RunError(
+                f"No row of {run.run.name} is finished yet, so the dataset is empty.",
+                f"Type: cai run {target}",
+            )
+        console.print(f"Dataset in {place}: {counts}", soft_wrap=True)
+        if summary.not_finished:
+            console.print(f"{summary.not_finished:,} rows are not finished and not in it.", soft_wrap=True)

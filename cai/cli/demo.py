@@ -31,13 +31,13 @@ def demo(
     """The whole job in a toy world, offline."""
     import uvloop
 
-    from cai.cli.run import work
+    from cai.cli.run import Wish, work
     from cai.toy.demo import write_demo
 
     began = time.monotonic()
     out().print(NOTICE + "\n", soft_wrap=True)
     write_demo(folder)
-    code = uvloop.run(work(folder, yes=False, pilot_only=False, finish=_finish))
+    code = uvloop.run(work(folder, Wish(), _finish))
     if code == 0:
         err().print(f"\nDone in {time.monotonic() - began:.0f} s.")
     raise typer.Exit(code)

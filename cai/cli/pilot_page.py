@@ -23,14 +23,14 @@ ROWS_SHOWN = 10
 TEXT_SHOWN = 320
 
 
-def print_pilot(console: Console, live: LiveRun, choice: PilotChoice) -> PilotSummary:
-    """Print the pilot's page and return its figures."""
+def print_pilot(console: Console, live: LiveRun, choice: PilotChoice, left: int) -> PilotSummary:
+    """Print the pilot's page and return its figures; `left`: rows of the run that are not finished."""
     outcomes = pilot_outcomes(live, choice)
-    summary = summarise(outcomes)
+    summary = summarise(outcomes, len(choice.rows) - len(outcomes))
     console.rule(f"Pilot: {summary.rows:,} of {choice.total:,} rows", align="left")
     for name, value, meaning in _figures(summary):
         console.print(f"{name:<20} {value:<28} [dim]{meaning}[/dim]", soft_wrap=True)
-    for line in _cost(live, summary, choice):
+    for line in _cost(live, summary, left):
         console.print(line, soft_wrap=True)
     _print_rows(console, live, outcomes)
     return summary
@@ -79,17 +79,20 @@ def _figures(summary: PilotSummary) -> list[tuple[str, str, str]]:
         rows.append(("revision flags", flags, ""))
     if summary.ties or summary.abstained:
         rows.append(("ties, abstentions", f"{summary.ties}, {summary.abstained}", "pairs without a label"))
+    if summary.missing:
+        rows.append(
+            ("without outcome", f"{summary.missing:,} pilot rows", "in quarantine, or left out by the source")
+        )
     if summary.excluded:
         text = ", ".join(f"{name} {count}" for name, count in summary.excluded.most_common())
         rows.append(("excluded", text, "rows that the data leave out"))
     return rows
 
 
-def _cost(live: LiveRun, summary: PilotSummary, choice: PilotChoice) -> list[str]:
+def _cost(live: LiveRun, summary: PilotSummary, left: int) -> list[str]:
     """The cost of the rest, from the pilot's own tokens and speed."""
-    left = choice.total - summary.rows
     if not summary.rows or left <= 0:
-        return ["The pilot holds every row; nothing is left to pay for."]
+        return ["Nothing is left to pay for."]
     factor = left / summary.rows
     prompt, completion = summary.prompt_tokens * factor, summary.completion_tokens * factor
     line = (
@@ -97,7 +100,9 @@ def _cost(live: LiveRun, summary: PilotSummary, choice: PilotChoice) -> list[str
     )
     progress = live.job.progress
     if progress.finished >= 3:
-        seconds = progress.elapsed_s() / progress.finished * left
+        accounts = live.ask.accounts.values()
+        asked, anew = sum(a.asked for a in accounts), sum(a.answered for a in accounts)
+        seconds = progress.elapsed_s() / progress.finished * left * asked / max(1, anew)
         section = live.recipe.run
         hours = seconds / 3600 * section.gpus
         line += f", {duration(seconds)} at the pilot's speed ({hours:.1f} GPU-hours on {section.gpus:g} GPUs"
@@ -117,17 +122,20 @@ def _print_rows(console: Console, live: LiveRun, outcomes: Sequence[Outcome]) ->
     console.rule(f"{len(shown)} rows to read", align="left")
     wanted = set(shown)
     for row in live.source.items(only=wanted.__contains__):
-        outcome = done.get(row.id)
+        outcome = done.pop(row.id, None)
         prompt = getattr(row, "prompt", ())
         if outcome is None or not prompt:
             continue
         console.print(
-            f"[bold]{escape(row.source)}:{row.line}[/bold]  cai show {live.run.name} --row {row.id[:12]}",
+            f"[bold]{escape(row.source)}:{row.line}[/bold]  cai show {escape(live.run.shown)} --row {row.id[:12]}",
             soft_wrap=True,
         )
         _line(console, "human", prompt[-1].text)
         _print_outcome(console, outcome)
         console.print()
+        wanted.discard(row.id)
+        if not wanted:
+            break
 
 
 def _print_outcome(console: Console, outcome: Outcome) -> None:

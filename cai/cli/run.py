@@ -10,10 +10,12 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from cai.cli.console import err, out
 from cai.errors import CaiError, RunError
@@ -34,6 +36,9 @@ def run(
     ],
     yes: Annotated[bool, typer.Option("--yes", help="Go on after the pilot without asking.")] = False,
     pilot_only: Annotated[bool, typer.Option("--pilot-only", help="Stop after the pilot.")] = False,
+    retry_too_long: Annotated[
+        bool, typer.Option("--retry-too-long", help="Ask again where a prompt did not fit, if more fits now.")
+    ] = False,
 ) -> None:
     """Run a job, or go on with it.
 
@@ -41,13 +46,20 @@ def run(
     """
     import uvloop
 
-    code = uvloop.run(work(target, yes=yes, pilot_only=pilot_only))
+    code = uvloop.run(work(target, Wish(yes, pilot_only, retry_too_long)))
     raise typer.Exit(code)
 
 
-async def work(
-    target: Path, *, yes: bool, pilot_only: bool, finish: Callable[[Path], None] | None = None
-) -> int:
+@dataclass(frozen=True)
+class Wish:
+    """What a person said on the command line."""
+
+    yes: bool = False
+    pilot_only: bool = False
+    retry_too_long: bool = False
+
+
+async def work(target: Path, wish: Wish, finish: Callable[[Path], None] | None = None) -> int:
     """Work on a run, then `finish` it (build the dataset and compare); returns the exit code.
 
     Raises: CaiError.
@@ -57,24 +69,31 @@ async def work(
     from cai.run_folder import open_run
 
     folder = open_run(target)
-    live_run = LiveRun(folder)
     console = err()
-    async with live_run as live:
+    async with LiveRun(folder) as live:
         folder.quarantine.unlink(missing_ok=True)
         choice = choose_pilot(folder, live.recipe, live.source)
         if choice.total == 0:
             raise RunError("The recipe's sources hold no rows.", "Check their path, subsets and splits.")
-        with _Interrupts(live.job.stop) as interrupts:
-            if choice.rows:
-                await _go(live, "pilot", len(choice.rows), set(choice.rows).__contains__)
-                if not interrupts.seen and not _may_go_on(live, choice, yes=yes, pilot_only=pilot_only):
-                    return 1 if not pilot_only else 0
-            if not interrupts.seen and choice.total > len(choice.rows):
-                await _go(live, "run", choice.total, None)
-        if interrupts.seen:
-            console.print(f"Stopped; everything paid for is kept. Go on with: cai run {target}")
-            return 130
+        if wish.pilot_only and not choice.rows:
+            raise RunError(
+                "The recipe's pilot has 0 rows.", "Set `pilot: {rows: 200}`, or leave --pilot-only out."
+            )
+        if wish.retry_too_long:
+            await live.retry_too_long()
+        stopped = False
+        if choice.rows:
+            stopped = await _go(live, "pilot", len(choice.rows), set(choice.rows).__contains__)
+        if not stopped and choice.rows and not _may_go_on(live, choice, wish):
+            return (3 if live.job.progress.quarantined else 0) if wish.pilot_only else 1
+        if not stopped and choice.total > len(choice.rows):
+            stopped = await _go(live, "run", choice.total, None)
         quarantined = live.job.progress.quarantined.total()
+    if stopped:
+        console.print(
+            f"Stopped; everything paid for is kept. Go on with: cai run {escape(str(target))}", soft_wrap=True
+        )
+        return 130
     (finish or _finish)(target)
     if quarantined:
         console.print(
@@ -84,47 +103,48 @@ async def work(
     return 0
 
 
-async def _go(live: LiveRun, stage: str, total: int, only: Callable[[str], bool] | None) -> None:
+async def _go(live: LiveRun, stage: str, total: int, only: Callable[[str], bool] | None) -> bool:
+    """Work on rows; returns whether a person stopped it."""
     from cai.cli.display import Display
     from cai.job import Progress
 
-    quarantined = live.job.progress.quarantined
     live.job.progress = Progress(total=total)
-    async with Display(stage, live.job.progress, live.ask, err()):
-        await live.job.work(live.rows_in_flight, only)
-    live.job.progress.quarantined.update(quarantined if stage != "run" else {})
+    with _Interrupts(live.job.stop) as interrupts:
+        async with Display(stage, live.job.progress, live.ask, err()):
+            await live.job.work(live.rows_in_flight, only)
+    return interrupts.seen > 0
 
 
-def _may_go_on(live: LiveRun, choice: PilotChoice, *, yes: bool, pilot_only: bool) -> bool:
+def _may_go_on(live: LiveRun, choice: PilotChoice, wish: Wish) -> bool:
     """Show the pilot and decide whether the rest is worked on."""
     from cai.cli.pilot_page import print_pilot
     from cai.pilot import failed_thresholds, write_pilot
 
     approved = live.generation.digest in choice.approved
-    if approved and not pilot_only:
+    if approved and not wish.pilot_only:
         return True
-    summary = print_pilot(out(), live, choice)
-    if pilot_only:
+    left = 0 if choice.total <= len(choice.rows) else live.rows_left()
+    summary = print_pilot(out(), live, choice, left)
+    if wish.pilot_only:
         return False
-    if choice.total <= len(choice.rows):
+    if left == 0:
         return True
     section = live.recipe.pilot
-    if not yes and section.has_thresholds:
+    if not wish.yes and section.has_thresholds:
         failed = failed_thresholds(summary, section)
         if failed:
             raise RunError(
                 f"The pilot does not reach the recipe's thresholds: {'; '.join(failed)}.",
                 "Change the recipe, the principles or the model and run again, or go on with --yes.",
             )
-    elif not yes and not _asked(choice):
+    elif not wish.yes and not _asked(left):
         return False
     choice.approved.append(live.generation.digest)
     write_pilot(live.run, choice)
     return True
 
 
-def _asked(choice: PilotChoice) -> bool:
-    left = choice.total - len(choice.rows)
+def _asked(left: int) -> bool:
     if not sys.stdin.isatty():
         err().print(
             f"The pilot is done and waits for a person: {left:,} rows are left. "

@@ -67,7 +67,9 @@ def find_row(run: ReadRun, wanted: str) -> Row:
     """The row that a person names. Raises: RunError for none, or several."""
     from cai.source import Excluded
 
-    number = int(wanted) if wanted.isdigit() and len(wanted) < 9 else None
+    if not wanted:
+        raise RunError("No row is named.", "Give --row a row's id, or its number from 1.")
+    number = int(wanted) if wanted.isascii() and wanted.isdigit() and len(wanted) < 9 else None
     matches: list[Any] = []
 
     def fits(row: str) -> bool:
@@ -141,7 +143,9 @@ def _text(text: str) -> str:
 def _print_row(console: Console, row: Row) -> None:
     console.rule(f"row {row.id}", align="left")
     flags = f"   flags: {', '.join(row.flags)}" if row.flags else ""
-    console.print(f"{_text(row.source)}:{row.line}   {row.subset}/{row.split}{flags}", soft_wrap=True)
+    console.print(
+        f"{_text(row.source)}:{row.line}   {_text(row.subset)}/{_text(row.split)}{flags}", soft_wrap=True
+    )
     for turn in row.prompt:
         console.print(
             f"[bold]{'Human' if turn.role == 'user' else turn.role.capitalize()}:[/bold] {_text(turn.text)}"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from cai.cli.console import out
 
@@ -41,7 +42,7 @@ def status(
     console = out()
     rows = figures["rows"]
     total = f" of {rows['total']:,}" if rows["total"] is not None else ""
-    console.print(f"run {figures['run']}, generation {figures['generation'][:12]}")
+    console.print(f"run {escape(figures['run'])}, generation {figures['generation'][:12]}")
     console.print(f"rows      {rows['finished']:,}{total} finished, {rows['quarantined']:,} in quarantine")
     for reason, count in rows["excluded"].items():
         console.print(f"          {count:,} excluded: {reason}")
@@ -53,6 +54,18 @@ def status(
         )
     if figures["damaged_records"]:
         console.print(f"{figures['damaged_records']:,} damaged records; they are asked again when needed")
+
+
+def _open_rows(run: ReadRun, quarantine: Path) -> set[str]:
+    """Rows that failed in the last go and are not finished since."""
+    import orjson
+
+    from cai.outcome import outcome_digest
+
+    if not quarantine.is_file():
+        return set()
+    rows = {orjson.loads(line)["row"] for line in quarantine.read_bytes().splitlines()}
+    return {row for row in rows if outcome_digest(row, run.generation.digest) not in run.store}
 
 
 def read_status(run: ReadRun) -> dict[str, Any]:
@@ -89,7 +102,7 @@ def read_status(run: ReadRun) -> dict[str, Any]:
             "total": choice.total if choice is not None else None,
             "finished": len(finished),
             "excluded": dict(excluded),
-            "quarantined": len(quarantine.read_bytes().splitlines()) if quarantine.exists() else 0,
+            "quarantined": len(_open_rows(run, quarantine)),
         },
         "stages": {
             name: {key: figures[key] for key in ("answers", "prompt_tokens", "completion_tokens")}

@@ -163,11 +163,15 @@ def _leave_out(item: Row | Excluded, reason: str, original: Any, files: _Files) 
 
 
 def _add_preferences(row: Row, outcome: Outcome, threshold: float, files: _Files) -> None:
+    finishes = {sample.name: sample.finish for sample in outcome.samples}
     for feedback in outcome.feedback:
         if feedback.kind == "human":
             record, config = records.preference(row, feedback, threshold), "preferences"
         elif feedback.kind == "sampled":
-            record, config = records.sampled_preference(row, feedback, threshold), "preferences-sampled"
+            record, config = (
+                records.sampled_preference(row, feedback, finishes, threshold),
+                "preferences-sampled",
+            )
         else:
             continue
         if record is not None:

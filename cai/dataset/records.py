@@ -5,7 +5,8 @@ What this module does not know: files, counts, stores.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -48,14 +49,20 @@ def preference(row: Row, feedback: Feedback, tie_threshold: float) -> Record | N
     return record
 
 
-def sampled_preference(row: Row, feedback: Feedback, tie_threshold: float) -> Record | None:
-    """A row of `preferences-sampled`, or None for a tie or an abstention."""
+def sampled_preference(
+    row: Row, feedback: Feedback, finishes: Mapping[str, str], tie_threshold: float
+) -> Record | None:
+    """A row of `preferences-sampled`, or None for a tie or an abstention.
+
+    `finishes`: why each sample ended, by name.
+    """
     record = _in_order(row, feedback, tie_threshold)
     if record is not None:
         names = (feedback.first, feedback.second)
         if label(feedback.probability, tie_threshold) == "second":
             names = (feedback.second, feedback.first)
         record["chosen_sample"], record["rejected_sample"] = names
+        record["chosen_finish"], record["rejected_finish"] = (finishes.get(name, "") for name in names)
     return record
 
 
@@ -136,7 +143,7 @@ def trace(row: Row, outcome: Outcome, tie_threshold: float) -> Record:
         "prompt": messages(row.prompt),
         "responses": [{"name": name, "text": turn.text} for name, turn in row.responses.items()],
         "excluded": outcome.excluded,
-        "samples": list(outcome.samples),
+        "samples": [asdict(sample) for sample in outcome.samples],
         "revisions": [_trace_revision(item) for item in outcome.revisions],
         "feedback": [_trace_feedback(item, tie_threshold) for item in outcome.feedback],
     }

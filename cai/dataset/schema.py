@@ -94,6 +94,8 @@ PREFERENCES_SAMPLED = (
     *PREFERENCES[:4],
     Column("chosen_sample", TEXT, "which sampled response `chosen` is"),
     Column("rejected_sample", TEXT, "which sampled response `rejected` is"),
+    Column("chosen_finish", TEXT, "why `chosen` ended: stop, or length (cut off)"),
+    Column("rejected_finish", TEXT, "why `rejected` ended: stop, or length (cut off)"),
     *_QUALITY,
     _CONSTITUTION,
     *_IDENTITY,
@@ -152,6 +154,15 @@ REVISION = (
     _records("rounds", "every critique and revision, in order", *ROUND),
 )
 
+SAMPLE = (
+    Column("name", TEXT, "fresh, or sample 0, sample 1 ..."),
+    Column("text", TEXT, "the response"),
+    Column("finish", TEXT, "why it ended: stop, or length (cut off)"),
+    Column("prompt_tokens", pa.int32(), "tokens of the prompt, as the engine counted"),
+    Column("completion_tokens", pa.int32(), "tokens of the response"),
+    Column("request", TEXT, "digest of the request"),
+)
+
 JUDGEMENT = (
     Column("principle", TEXT, "the principle that was put to the judge"),
     Column("order", TEXT, "first_is_a: the pair's first response was shown as A; first_is_b: as B"),
@@ -199,7 +210,7 @@ TRACES = (
         Column("text", TEXT, "what was said"),
     ),
     Column("excluded", TEXT, "why nothing was made of the row (prompt_too_long ...); null for other rows"),
-    Column("samples", TEXTS, "responses sampled from the model"),
+    _records("samples", "responses sampled from the model", *SAMPLE),
     _records("revisions", "one for each response that was revised", *REVISION),
     _records("feedback", "one for each pair that was judged", *FEEDBACK),
 )

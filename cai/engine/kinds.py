@@ -59,6 +59,8 @@ class LazyEngine:
         self._engine: Engine | None = None
         self._opening = asyncio.Lock()
         self._serving: object | None = None
+        self.on_late: Callable[[], None] = lambda: None
+        """Called once a request that waited for the engine to open has reached it."""
 
     @property
     def identity(self) -> Identity:
@@ -110,9 +112,9 @@ class LazyEngine:
             self._serving = None
 
     async def _ready(self) -> Engine:
-        if self._engine is None:
-            await self.open()
+        await self.open()
         assert self._engine is not None
+        asyncio.get_running_loop().call_soon(self.on_late)
         return self._engine
 
     async def generate(self, request: GenerateRequest, priority: int = 0) -> Completion:

@@ -132,7 +132,12 @@ class ScriptedEngine:
                 f"Engine {self.name!r} was asked to {what}, and {self._script} has no {what}().",
                 f"Add `def {what}(request)` to it, or give that role another engine.",
             )
-        return function(request)
+        try:
+            return function(request)
+        except EngineError:
+            raise
+        except Exception as error:  # whatever a person's function raises
+            raise self._no_answer(what, f"{type(error).__name__}: {error}") from error
 
     def _no_answer(self, what: str, why: str) -> EngineAnswerError:
         return EngineAnswerError(f"Engine {self.name!r}: {what}() of {self._script} gave no answer: {why}.")

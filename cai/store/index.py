@@ -78,6 +78,11 @@ class Index:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             self._tables, self.covered = [], {}  # derived: made again from the segments
 
+    def forget(self) -> None:
+        """Drop everything, so that the segments are scanned from their beginnings."""
+        self._tables, self.covered = [], {}
+        self._recent.clear()
+
     def find(self, key: bytes) -> Place | None:
         """Where a digest's record lies."""
         place = self._recent.get(key)

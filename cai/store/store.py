@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ from cai.store.log import (
     segment_numbers,
     segment_path,
 )
+
+_log = logging.getLogger("cai")
 
 COMMIT_S = 0.1
 """How long records are gathered before they are written and fsynced, in seconds."""
@@ -69,11 +72,18 @@ class Store:
         self._sync_waiters: list[tuple[int, asyncio.Future[None]]] = []
         if writable:
             self._open_folder()
-        self._index = Index(folder / "index", writable)
-        self._ends = self._catch_up()
-        self._segment = max(self._ends, default=1)
-        self._end = self._ends.get(self._segment, 0)
-        self._file = self._open_segment() if writable else None
+        self._file: int | None = None
+        self._index_works = True
+        try:
+            self._index = Index(folder / "index", writable)
+            self._ends = self._catch_up()
+            self._segment = max(self._ends, default=1)
+            self._end = self._ends.get(self._segment, 0)
+            if writable:
+                self._file = self._open_segment()
+        except BaseException:
+            self._unlock()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -118,9 +128,12 @@ class Store:
                 f"{self.folder} lacks a segment that its index knows of.",
                 "Put the segment file back; if it is lost for good, delete the folder `index` inside the store.",
             )
+        sizes = {number: segment_path(self.folder, number).stat().st_size for number in numbers}
+        if any(sizes[number] < covered for number, covered in self._index.covered.items()):
+            self._index.forget()  # a segment was cut: what the index says of it is not to be trusted
         for number in numbers:
             path = segment_path(self.folder, number)
-            for found in scan(path, number, min(self._index.covered.get(number, 0), path.stat().st_size)):
+            for found in scan(path, number, self._index.covered.get(number, 0)):
                 if isinstance(found, int):
                     ends[number] = found
                 elif isinstance(found, Damage):
@@ -129,8 +142,22 @@ class Store:
                     key, offset, length = found
                     self._index.add(key, (number, offset, length))
             if self._index.full:
-                self._index.save(ends)
+                self._save_index({**self._index.covered, **ends})
         return ends
+
+    def _save_index(self, ends: dict[int, int]) -> None:
+        """Save the index; it is derived, so a failure costs time at the next opening and no more."""
+        if not self._index_works:
+            return
+        try:
+            self._index.save(ends)
+        except OSError as error:
+            self._index_works = False
+            _log.warning(
+                "the index of %s cannot be saved (%s); opening it will take longer",
+                self.folder,
+                error.strerror,
+            )
 
     def _open_segment(self) -> int:
         path = segment_path(self.folder, self._segment)
@@ -151,22 +178,31 @@ class Store:
 
     def get(self, digest: str) -> Record | None:
         """The record of a digest, or None. A record that is damaged counts as absent."""
-        key = bytes.fromhex(digest)
-        line = self._unwritten.get(key)
+        line = self._line(bytes.fromhex(digest))
         if line is None:
-            place = self._index.find(key)
-            if place is None:
-                return None
-            line = self._read(place)
-            if check_line(line[:-1]) != key:
-                self.damage.append(Damage(place[0], place[1], place[2]))
-                return None
+            return None
         content = orjson.loads(line)
         return Record(content["digest"], content["answer"], content["labels"])
 
     def __contains__(self, digest: str) -> bool:
-        key = bytes.fromhex(digest)
-        return key in self._unwritten or self._index.find(key) is not None
+        """Whether `get` would find it; the record is read and its checksum held."""
+        return self._line(bytes.fromhex(digest)) is not None
+
+    def _line(self, key: bytes) -> bytes | None:
+        """A digest's sound line; damage is noted and counts as absent."""
+        line = self._unwritten.get(key)
+        if line is not None:
+            return line
+        place = self._index.find(key)
+        if place is None:
+            return None
+        line = self._read(place)
+        if check_line(line[:-1]) == key:
+            return line
+        damage = Damage(*place)
+        if damage not in self.damage:
+            self.damage.append(damage)
+        return None
 
     def _read(self, place: Place) -> bytes:
         number, offset, length = place
@@ -226,15 +262,13 @@ class Store:
                 del self._unwritten[key]
             offset += len(line)
         if self._index.full:
-            self._index.save(self._ends)
+            self._save_index(self._ends)
 
     def _append(self, data: bytes) -> tuple[int, int]:
         if self._file is None:
             raise StoreError(f"The store {self.folder} is open for reading only.", "")
         if self._end >= self._segment_bytes:
-            os.close(self._file)
-            self._segment, self._end = self._segment + 1, 0
-            self._file = self._open_segment()
+            self._roll()
         start = self._end
         view = memoryview(data)
         try:
@@ -248,6 +282,19 @@ class Store:
             raise self._failure from error
         self._end = self._ends[self._segment] = start + len(data)
         return self._segment, start
+
+    def _roll(self) -> None:
+        """Begin a new segment; the old one is let go of only once the new one stands."""
+        assert self._file is not None
+        before = (self._file, self._segment, self._end)
+        self._segment, self._end = self._segment + 1, 0
+        try:
+            self._file = self._open_segment()
+        except StoreError as error:
+            self._file, self._segment, self._end = before
+            self._failure = error
+            raise
+        os.close(before[0])
 
     # ------------------------------------------------------------------ group commit
 
@@ -264,10 +311,15 @@ class Store:
             lines, count = self._take()
             try:
                 number, offset = await loop.run_in_executor(None, self._append, b"".join(lines))
-            except StoreError as error:
-                self._wake(error)
+                self._enter(lines, number, offset)
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # nobody else would hear of it
+                if not isinstance(error, StoreError):
+                    error = StoreError(f"The store {self.folder} cannot be written: {error}.", _GONE_ON)
+                self._failure = self._failure or error
+                self._wake(self._failure)
                 return
-            self._enter(lines, number, offset)
             self._synced_count = count
             self._wake(None)
 
@@ -306,16 +358,18 @@ class Store:
     def close(self) -> None:
         """Write what is left, save the index, let go of the lock; safe to call twice."""
         try:
-            if self._file is not None:
-                if self._failure is None:
-                    self.commit()
-                    self._index.save(self._ends)
-                os.close(self._file)
-                self._file = None
+            if self._file is not None and self._failure is None:
+                self.commit()
+                self._save_index(self._ends)
         finally:
-            for reader in self._readers.values():
-                os.close(reader)
+            for opened in (self._file, *self._readers.values()):
+                if opened is not None:
+                    os.close(opened)
+            self._file = None
             self._readers.clear()
-            if self._lock is not None:
-                os.close(self._lock)
-                self._lock = None
+            self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
