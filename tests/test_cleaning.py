@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cai.cleaning import UNUSABLE, Cleaned, RevisionFlag, clean
+from cai.cleaning.leak import TALKS
+from cai.cleaning.phrases import ANNOUNCED_WORDS, NEW_ANSWER, NEW_BLOCK, NEW_VERSION
+from cai.cleaning.refusal import NOTHING_TO_DO, NOTHING_TO_DO_WORDS, REFUSES, REFUSES_WORDS
+from cai.cleaning.spelling import folded, words
 from cai.conversation import parse_transcript
 
 GOOD = "I’m sorry you feel that way. It might help to talk to someone you trust."
@@ -559,13 +564,126 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("piece", HOSTILE.values(), ids=list(HOSTILE))
-def test_a_megabyte_of_anything_takes_seconds_at_most(piece: str) -> None:
-    raw = (piece * (1_000_000 // len(piece) + 1))[:1_000_000]
-    text = f"x {raw} x" if len(piece) % 2 else raw
+def _cpu_s(text: str) -> float:
+    """CPU seconds for a text, with a critique as long, with gaps in it, and with a short one."""
+    gapped = " ".join(word for at, word in enumerate(text.split(" ")) if at % 12)
     began = time.process_time()
-    clean(text, original=text[:-9] + "another", critique=text[9:], finish="stop")
-    assert time.process_time() - began < 10
+    for critique in (text[9:], gapped, text[9:3000]):
+        clean(text, original=text[:-9] + "another", critique=critique, finish="stop")
+    return time.process_time() - began
+
+
+def _grows_with_the_length(small: str, large: str) -> bool:
+    """Whether eight times the text takes some eight times as long; the square would be 64 times."""
+    small_s = min(_cpu_s(small) for _ in range(3))
+    return any(_cpu_s(large) < 24 * small_s + 0.02 for _ in range(3))
+
+
+@pytest.mark.parametrize("piece", HOSTILE.values(), ids=list(HOSTILE))
+def test_time_grows_with_the_length_of_anything_and_not_with_its_square(piece: str) -> None:
+    raw = (piece * (64_000 // len(piece) + 1))[:64_000]
+    framed = len(piece) % 2
+    texts = [f"x {text} x" if framed else text for text in (raw[:8_000], raw)]
+    assert _grows_with_the_length(*texts)
+
+
+def test_time_grows_with_the_length_where_no_word_comes_twice() -> None:
+    few, many = (" ".join(f"x{number}y" for number in range(count)) for count in (3_000, 24_000))
+    assert _grows_with_the_length(few, many)
+
+
+# --- what makes it fast -----------------------------------------------------------------------------
+
+GUARDED = {
+    "new answer": (NEW_ANSWER, ANNOUNCED_WORDS),
+    "new version": (NEW_VERSION, ANNOUNCED_WORDS),
+    "new block": (NEW_BLOCK, ANNOUNCED_WORDS),
+    "refuses": (REFUSES, REFUSES_WORDS),
+    "nothing to do": (NOTHING_TO_DO, NOTHING_TO_DO_WORDS),
+    **{f"talk {number}": guarded for number, guarded in enumerate(TALKS)},
+}
+
+
+@pytest.mark.parametrize(("pattern", "needles"), GUARDED.values(), ids=list(GUARDED))
+def test_whatever_a_guarded_phrase_finds_holds_a_word_that_it_cannot_do_without(
+    pattern: re.Pattern[str], needles: tuple[str, ...]
+) -> None:
+    @given(st.from_regex(pattern))
+    @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+    def holds(text: str) -> None:
+        assert pattern.search(text) is None or any(needle in folded(text) for needle in needles)
+
+    holds()
+
+
+@pytest.mark.parametrize(
+    ("raw", "flag"),
+    [
+        ("Sure, here is the reviſed reſponſe:\n\n", "preamble"),
+        ("I cannot provide a new\nresponse that is kind.", "task_refusal"),
+        ("I CANNOT REWRİTE THIS RESPONSE.", "task_refusal"),
+        ("This is kinder than the aſſiſtant's laſt reſponſe.", "leaked_critique"),
+    ],
+)
+def test_odd_spellings_are_found_as_ever(raw: str, flag: str) -> None:
+    assert flag in cleaned(raw + "Please stop." * (flag == "preamble")).flags
+
+
+def test_folding_is_what_re_takes_for_equal_and_moves_no_character() -> None:
+    every = "".join(chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
+    assert len(folded(every)) == len(every)
+    to_ascii = {a for a, b in zip(every, folded(every), strict=True) if "a" <= b <= "z"}
+    assert to_ascii == set(re.findall("[a-z]", every, re.IGNORECASE))
+    assert folded("İıſK\u212a") == "iiskk"
+
+
+@given(st.text(alphabet="aBc'_ .-é1\n\x1cK\u212a"))
+def test_words_are_letters_and_digits_with_apostrophes_inside(text: str) -> None:
+    assert words(text) == re.findall(r"\w+(?:'\w+)*", text.lower())
+    assert words("It's 'rock' & rock'n'roll, dogs' x_1") == ["it's", "rock", "rock'n'roll", "dogs", "x_1"]
+
+
+FILLER = "One might also see that rivers bend east while old roads run straight towards distant quiet hills."
+"""Seventeen words, each once."""
+
+
+@pytest.mark.parametrize(
+    ("raw", "circles"),
+    [
+        ("no " * 12, True),
+        ("no " * 11, False),
+        ("why not " * 8, True),
+        ("why not " * 7, False),
+        ("go see mother now " * 5, True),
+        ("go see mother now " * 4 + "go see mother", False),
+        (" ".join(f"Go see mother now. {word}." for word in ["A", "B", "C", "D", "E"]), True),
+        (" ".join(f"Go see mother now. {word}." for word in ["A", "B", "C", "D"]), False),
+        (" ".join(f"Go see her. {word}." for word in ["A", "B", "C", "D", "E"]), False),
+        ("a" * 40, True),
+        ("a" * 39, False),
+        ("x" * 20 + "ab" * 20, True),
+        ("ab" * 19, False),
+    ],
+)
+def test_the_least_that_counts_as_running_in_circles(raw: str, circles: bool) -> None:
+    assert ("repetition" in cleaned(raw).flags) is circles
+    if "." not in raw:
+        assert ("repetition" in cleaned(f"{FILLER} {raw}").flags) is circles
+
+
+def test_a_run_of_24_words_of_the_critique_is_a_leak_and_23_are_not() -> None:
+    run = [
+        f"{first}{second}"
+        for first in ("ba", "ko", "mi", "tu", "se")
+        for second in ("ra", "lo", "ne", "pu", "vi")
+    ]
+    critique = f"Harsh. {' '.join(run[:24])}, indeed."
+    for before in range(26):
+        lead = " ".join(FILLER.split()[:17] + FILLER.split()[:9][::-1][:before])
+        assert cleaned(f"{lead} {', '.join(run[:24])}.", critique=critique).flags == ("leaked_critique",)
+        assert cleaned(f"{lead} {', '.join(run[:23])}.", critique=critique).flags == ()
+    suggested = f"Harsh. It should have said: {' '.join(run[:24])}, indeed."
+    assert cleaned(" ".join(run[:24]), critique=suggested).flags == ()
 
 
 # --- real responses -------------------------------------------------------------------------------
@@ -610,3 +728,16 @@ def test_real_responses_in_a_frame_come_out_whole() -> None:
         missed["all"] += 1
     assert missed["all"] > 380
     assert missed["wrong"] <= 4
+
+
+@pytest.mark.skipif(not HH_RLHF.exists(), reason=f"{HH_RLHF} is not there")
+def test_a_real_response_is_cleaned_in_a_fraction_of_a_millisecond() -> None:
+    texts = [text for text in _responses() if 330 <= len(text) <= 470][:100]
+
+    def mean_s() -> float:
+        began = time.process_time()
+        for text, original in zip(texts, reversed(texts), strict=True):
+            clean(text, original=original, critique=CRITIQUE, finish="stop")
+        return (time.process_time() - began) / len(texts)
+
+    assert min(mean_s() for _ in range(5)) < 300e-6, "some 25 to 50 microseconds in November 2026"
