@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import re
 
-from cai.cleaning.phrases import (
-    ANSWER,
-    REWRITTEN,
-)
+from cai.cleaning.phrases import ANSWER, REWRITTEN
 from cai.cleaning.spelling import Spelled, mentions, plain, words
 
 _FAULTS = (
@@ -60,7 +57,7 @@ _RUN_WORDS = 12
 _RUN_WORDS_UNMARKED = 24
 _SEARCHED_CHARS = 4000
 """A longer critique is not searched word by word, which would take the product of both lengths."""
-_TALKS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
+TALKS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (
     (_LAST_ANSWER, ("assistant's",)),
     (_EXCHANGE_LABEL, ("request", "response", "reply", "answer", "version")),
     (_JUDGES, ("assistant", "chatbot", "response", "ai's", "model's")),
@@ -71,7 +68,7 @@ _NAMES = ("the response", "the assistant", "the assistant's")
 
 def leaks(said: Spelled, original: str, critique: str) -> bool:
     """Whether the critique, or talk of its kind, stands in the text."""
-    for pattern, needles in _TALKS:
+    for pattern, needles in TALKS:
         if (
             mentions(said.folded, needles)
             and pattern.search(said.plain)

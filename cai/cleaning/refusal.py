@@ -30,7 +30,7 @@ _CANNOT = (
     r"|not[ ]possible|should[ ]not|shouldn't|don't[ ]think[ ]i[ ](?:can|should)"
     r"|do[ ]not[ ]think[ ]i[ ](?:can|should))"
 )
-_REFUSES = re.compile(
+REFUSES = re.compile(
     rf"\b{_CANNOT}\b(?P<between>[^.!?\n]{{0,80}}?)\b(?:{REWRITE}|revising|rewriting|rephrasing|rewording"
     r"|revision"
     r"|(?:provid|generat|creat|writ|produc|offer|giv|mak)(?:e|es|ing)?[ ](?:you[ ])?(?:with[ ])?(?:an?"
@@ -48,7 +48,7 @@ _OF_NOTHING = re.compile(
     r"[,;\"'*)]*(?:[ ]?(?:as|because|since|but)\b.*)?$",
     re.I,
 )
-_NOTHING_TO_DO = re.compile(
+NOTHING_TO_DO = re.compile(
     rf"[^.!?\n]{{0,80}}?\b(?:no[ ](?:revisions?|re-?writ\w+)[ ](?:(?:is|are|was|were)[ ])?(?:needed"
     r"|necessary|required)"
     rf"|{ANSWER}[^.!?\n]{{0,60}}?\b(?:does[ ]not|doesn't)[ ](?:need"
@@ -58,12 +58,20 @@ _NOTHING_TO_DO = re.compile(
     rf"[^.!?\n]{{0,40}}\b{THE_ANSWER})\b",
     re.I,
 )
-_REFUSED_WORDS = (
-    *("response", "version", "revis", "rewrit", "re-writ", "rephras", "reword", "re-word", "rework"),
+REFUSES_WORDS = (
+    "response",
+    "version",
+    "revis",
+    "rewrit",
+    "re-writ",
+    "rephras",
+    "reword",
+    "re-word",
+    "rework",
 )
-"""One of these stands in all that `_REFUSES` finds."""
-_NOTHING_TO_DO_WORDS = ("revis", "writ", "chang", "nothing")
-"""One of these stands in all that `_NOTHING_TO_DO` finds."""
+"""One of these stands in all that `REFUSES` finds."""
+NOTHING_TO_DO_WORDS = ("revis", "writ", "chang", "nothing")
+"""One of these stands in all that `NOTHING_TO_DO` finds."""
 
 
 def refuses_task(said: Spelled, original: str) -> bool:
@@ -74,15 +82,15 @@ def refuses_task(said: Spelled, original: str) -> bool:
     """
     head, folded = said.plain[:HEAD_CHARS], said.folded[:HEAD_CHARS]
     if (
-        mentions(folded, _NOTHING_TO_DO_WORDS)
-        and _NOTHING_TO_DO.match(head)
+        mentions(folded, NOTHING_TO_DO_WORDS)
+        and NOTHING_TO_DO.match(head)
         and not TALKS_OF_REWRITING.search(original)
     ):
         return True
-    if not mentions(folded, _REFUSED_WORDS):
+    if not mentions(folded, REFUSES_WORDS):
         return False
     sentences = SENTENCE_END.split(head.replace("\n", " "))[:3]
-    for found in filter(None, map(_REFUSES.search, sentences)):
+    for found in filter(None, map(REFUSES.search, sentences)):
         if FOR_THE_USER.search(found[0]) or WORKS.search(found[0]):
             continue
         if found["new"] or _OF_THE_ANSWER.match(found["rest"]):

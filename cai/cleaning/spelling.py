@@ -11,11 +11,11 @@ import re
 _STRAIGHT = {"\u2018": "'", "\u2019": "'", "\u02bc": "'", "\u201c": '"', "\u201d": '"', "\u00a0": " "}
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
 _WORD = re.compile(r"\w+(?:'\w+)*")
-_WORD_CODES = "".join(
-    char.lower() if char.isalnum() or char in "_'" else " " for char in map(chr, range(128))
-).encode("ascii")
-"""For each ASCII character, the one that stands for it among words."""
-_TO_WORDS = _WORD_CODES + bytes(128)
+_BETWEEN_SPACES = bytes(
+    ord(char.lower() if char.isalnum() or char in "_'" else " ") if char.isascii() else 0
+    for char in map(chr, range(256))
+)
+"""For each byte of an ASCII text: itself in lower case where words may hold it, else a space."""
 _COMPARED_WORDS = 6
 
 
@@ -62,7 +62,7 @@ def words(text: str) -> list[str]:
     """The words of a plain text in lower case, without what stands between them."""
     if not text.isascii() or "''" in text:
         return _WORD.findall(text.lower())
-    spaced = text.encode("ascii").translate(_TO_WORDS).decode("ascii")  # a quarter of findall's time
+    spaced = text.encode("ascii").translate(_BETWEEN_SPACES).decode("ascii")  # a quarter of findall's time
     if "'" in spaced:
         spaced = f" {spaced} ".replace("' ", " ").replace(" '", " ")
     return spaced.split()
