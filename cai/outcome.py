@@ -22,7 +22,7 @@ Abstention = Literal["low_option_mass"]
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One critique and revision. `raw` is what came back, `text` the same cleaned (cai/cleaning.py).
+    """One critique and revision. `raw` is what came back, `text` the same cleaned (cai/cleaning).
 
     `flags` name what was noticed; `usable` is whether `text` may stand as a response. Token
     counts are the engine's, summed over the round's requests; `requests` are their digests.
