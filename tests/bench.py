@@ -19,6 +19,7 @@ import argparse
 import asyncio
 import contextlib
 import cProfile
+import os
 import platform
 import shutil
 import statistics
@@ -193,6 +194,7 @@ async def bench_client(folder: Path, rows: int, repeats: int) -> None:
 async def bench_vllm(folder: Path, rows: int, repeats: int) -> None:
     """Throughput on a real vLLM beside an ideal client with the same bodies."""
     engine = section(free_port())
+    os.environ["VLLM_SERVER_DEV_MODE"] = "1"  # lets the prefix cache be emptied
     with environment():
         server = VllmServer(engine)
         await server.start()
@@ -221,7 +223,7 @@ async def bench_vllm(folder: Path, rows: int, repeats: int) -> None:
 async def _forget(url: str) -> None:
     """Empty the server's prefix cache, so that both clients begin alike."""
     async with aiohttp.ClientSession() as http, http.post(f"{url}/reset_prefix_cache") as response:
-        await response.read()
+        response.raise_for_status()
 
 
 def machine() -> str:
