@@ -21,7 +21,6 @@ What this module does not know: which stage asks (cai/prompting.py), tokens, cha
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,11 +33,11 @@ import jinja2.meta
 import jinja2.nodes
 import jinja2.parser
 import jinja2.sandbox
-from jinja2.lexer import Token, TokenStream
 
 from cai.digest import digest
 from cai.errors import TemplateError
 from cai.parts import FOREIGN, Marks, Message, MessageRole, Part, Value, join
+from cai.template_syntax import LINE, MARKS, OPEN, RESERVED, VALUE, Placeholder, Sandbox
 
 TEMPLATE_MAX_BYTES = 200_000
 SKELETONS_KEPT = 4096
@@ -46,9 +45,6 @@ SKELETONS_KEPT = 4096
 
 _FILE_NODES = (jinja2.nodes.Include, jinja2.nodes.Extends, jinja2.nodes.Import, jinja2.nodes.FromImport)
 _ROLES: tuple[MessageRole, ...] = ("system", "user", "assistant")
-_VALUE, _LINE, _OPEN, _CLOSE, _END = "\ue000", "\ue001", "\ue002", "\ue003", "\ue004"
-_MARKS = re.compile(f"([{_VALUE}{_LINE}{_OPEN}{_CLOSE}])([^{_END}]*){_END}")
-_RESERVED = re.compile("[\ue000-\ue004]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,84 +64,6 @@ class Rendered:
         for message in self.messages:
             yield from message.parts
         yield from self.answer
-
-
-class _Placeholder:
-    """Stands for a text while the template runs: it can be placed, and asked whether it is empty."""
-
-    __slots__ = ("_filled", "_index")
-
-    def __init__(self, index: int, filled: bool) -> None:
-        self._index = index
-        self._filled = filled
-
-    def __str__(self) -> str:
-        return f"{_VALUE}{self._index}{_END}"
-
-    def __bool__(self) -> bool:
-        return self._filled
-
-    def __eq__(self, other: object) -> bool:
-        raise TypeError("a template cannot compare texts, only place them")
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-class _MessageTags(jinja2.ext.Extension):
-    """`{% message ROLE %}`, `{% answer %}`, and the line number of each literal text."""
-
-    tags = {"message", "answer"}  # noqa: RUF012 (jinja2 reads the attribute)
-
-    def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
-        name = stream.name or "template"
-        if "/" not in name:  # an included file stands beside the one that includes it
-            name = getattr(self.environment, "prefix", "") + name
-        for token in stream:
-            if token.type == "data":
-                if _RESERVED.search(token.value):
-                    raise jinja2.TemplateSyntaxError(
-                        "the characters U+E000 to U+E004 are reserved", token.lineno, stream.name
-                    )
-                yield Token(token.lineno, "data", f"{_LINE}{name}:{token.lineno}{_END}{token.value}")
-            else:
-                yield token
-
-    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
-        tag = next(parser.stream)
-        role: jinja2.nodes.Expr = jinja2.nodes.Const("answer", lineno=tag.lineno)
-        if tag.value == "message":
-            role = parser.parse_expression()
-        body = parser.parse_statements((f"name:end{tag.value}",), drop_needle=True)
-        opening = jinja2.nodes.Output(
-            [jinja2.nodes.Const(_OPEN), role, jinja2.nodes.Const(_END)], lineno=tag.lineno
-        )
-        closing = jinja2.nodes.Output([jinja2.nodes.Const(_CLOSE + _END)], lineno=tag.lineno)
-        return [opening, *body, closing]
-
-
-class _Sandbox(jinja2.sandbox.SandboxedEnvironment):
-    """jinja2's sandbox without filters, tests limited to `defined` and the like, small ranges only."""
-
-    def __init__(self, loader: jinja2.BaseLoader) -> None:
-        super().__init__(
-            loader=loader,
-            extensions=[_MessageTags],
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            autoescape=False,
-            keep_trailing_newline=True,
-            cache_size=0,
-        )
-        self.filters = {}
-        self.tests = {name: self.tests[name] for name in ("defined", "undefined", "none", "even", "odd")}
-        self.globals = {"range": jinja2.sandbox.safe_range}
-        self.prefix = ""
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        raise jinja2.exceptions.SecurityError(f"arithmetic ({operator}) is switched off in templates")
-
-    intercepted_binops = frozenset(("+", "-", "*", "/", "//", "**", "%"))
 
 
 _Tree = tuple[str, str, jinja2.nodes.Template]
@@ -176,7 +94,7 @@ class Template:
     def __init__(self, name: str, source: str, folder: Path | None, variables: Mapping[str, bool]) -> None:
         self.name = name
         self.source = source
-        self._environment = _Sandbox(jinja2.FunctionLoader(_includes(name, source, folder)))
+        self._environment = Sandbox(jinja2.FunctionLoader(_includes(name, source, folder)))
         self._environment.prefix = name[: name.rfind("/") + 1]
         try:
             trees = self._trees(name)
@@ -347,15 +265,15 @@ class Template:
         current = outside
         origin = f"{self.name}:1"
         end = before = 0  # `before`: how much of `outside` stands before the last section
-        for mark in _MARKS.finditer(text):
+        for mark in MARKS.finditer(text):
             _add_literal(current, text[end : mark.start()], origin)
             end = mark.end()
             kind, content = mark.groups()
-            if kind == _LINE:
+            if kind == LINE:
                 origin = content
-            elif kind == _VALUE:
+            elif kind == VALUE:
                 current.append(int(content))
-            elif kind == _OPEN:
+            elif kind == OPEN:
                 if content not in (*_ROLES, "answer"):
                     raise TemplateError(
                         f"{self.name}: a message has the role {content!r}.", f"Roles are {', '.join(_ROLES)}."
@@ -407,11 +325,11 @@ def _includes(name: str, source: str, folder: Path | None) -> Callable[[str], st
 
 
 def _literal_text(tree: jinja2.nodes.Template) -> str:
-    return _MARKS.sub("", "".join(node.data for node in tree.find_all(jinja2.nodes.TemplateData)))
+    return MARKS.sub("", "".join(node.data for node in tree.find_all(jinja2.nodes.TemplateData)))
 
 
 def _add_literal(pieces: list[_Piece], text: str, origin: str) -> None:
-    if _RESERVED.search(text):
+    if RESERVED.search(text):
         raise TemplateError(f"{origin}: it cuts or changes a text.", "A template places texts whole.")
     if text:
         pieces.append(Part(text, "template", origin))
@@ -453,7 +371,7 @@ def _shape(value: Any, texts: list[Value]) -> Any:
 def _placeholders(value: Any, counter: Iterator[int]) -> Any:
     """The same walk as `_shape`, with a placeholder for each text."""
     if isinstance(value, Value):
-        return _Placeholder(next(counter), bool(value.text))
+        return Placeholder(next(counter), bool(value.text))
     if isinstance(value, dict):
         return {key: _placeholders(item, counter) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
