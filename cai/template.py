@@ -37,7 +37,7 @@ import jinja2.sandbox
 from cai.digest import digest
 from cai.errors import TemplateError
 from cai.parts import FOREIGN, Marks, Message, MessageRole, Part, Value, join
-from cai.template_syntax import LINE, MARKS, OPEN, RESERVED, VALUE, Placeholder, Sandbox
+from cai.template_syntax import LINE, MARKS, OPEN, RESERVED, VALUE, Placeholder, SafeEnvironment
 
 TEMPLATE_MAX_BYTES = 200_000
 SKELETONS_KEPT = 4096
@@ -94,7 +94,7 @@ class Template:
     def __init__(self, name: str, source: str, folder: Path | None, variables: Mapping[str, bool]) -> None:
         self.name = name
         self.source = source
-        self._environment = Sandbox(jinja2.FunctionLoader(_includes(name, source, folder)))
+        self._environment = SafeEnvironment(jinja2.FunctionLoader(_includes(name, source, folder)))
         self._environment.prefix = name[: name.rfind("/") + 1]
         try:
             trees = self._trees(name)

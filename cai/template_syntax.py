@@ -1,4 +1,4 @@
-"""What a template is written in: jinja2 in a sandbox, with message tags and line numbers.
+"""What a template is written in: jinja2, kept safe, with message tags and line numbers.
 
 `{% message ROLE %}` and `{% answer %}` become marks around their contents, literal text is
 preceded by a mark with its file and line, and a text that is placed is a mark with its number:
@@ -81,7 +81,7 @@ class MessageTags(jinja2.ext.Extension):
         return [opening, *body, closing]
 
 
-class Sandbox(jinja2.sandbox.SandboxedEnvironment):
+class SafeEnvironment(jinja2.sandbox.SandboxedEnvironment):
     """jinja2's sandbox without filters, tests limited to `defined` and the like, small ranges only."""
 
     def __init__(self, loader: jinja2.BaseLoader) -> None:

@@ -253,7 +253,8 @@ async def test_a_store_that_cannot_be_written_ends_the_job_with_one_error(tmp_pa
     from cai.errors import StoreError
 
     run = write_run(tmp_path, rows=20)
-    with pytest.raises(StoreError, match="No space left"):
+
+    async def work() -> None:
         async with LiveRun(open_run(run)) as live:
             assert live.store._file is not None
             os.close(live.store._file)
@@ -261,7 +262,10 @@ async def test_a_store_that_cannot_be_written_ends_the_job_with_one_error(tmp_pa
             inner = live.engines["main"].inner
             assert inner is not None
             inner._delay_s = 0.05  # type: ignore[attr-defined]
-            await asyncio.wait_for(live.job.work(4), 30)
+            await live.job.work(4)
+
+    with pytest.raises(StoreError, match="No space left"):
+        await asyncio.wait_for(work(), 30)
 
 
 class _Batching:

@@ -38,6 +38,7 @@ from cai.toy.flaws import EMPTY_CRITIQUE, KINDS  # noqa: E402
 from cai.toy.training import (  # noqa: E402
     LOG_FILE,
     Settings,
+    example_digests,
     example_maker,
     first_losses,
     prepare,
@@ -160,12 +161,17 @@ def test_the_weights_were_made_from_these_templates_and_principles() -> None:
     assert LOG["settings"] == json.loads(json.dumps(asdict(Settings())))
 
 
-def test_training_begins_as_logged() -> None:
-    """The same tokenizer, the same examples, and the first losses within another processor's rounding."""
+def test_the_script_makes_the_same_examples_and_the_same_tokenizer() -> None:
     settings = Settings()
+    assert example_digests(settings) == LOG["first_examples"]
     made = world_tokenizer(example_maker(), settings).get_vocab()
     assert made == Tokenizer.from_file(str(MODEL_FOLDER / "tokenizer.json")).get_vocab()
-    losses = first_losses(settings)
+
+
+def test_training_begins_as_logged() -> None:
+    """The first losses come out within the rounding of another processor, and they fall."""
+    losses = first_losses(Settings())
+    assert set(losses) == set(LOG["first_losses"])
     for lesson, logged in LOG["first_losses"].items():
-        assert losses[lesson] == pytest.approx(logged, abs=0.02)
-    assert losses["repetition"][-1] < losses["repetition"][0] - 0.3
+        assert losses[lesson] == pytest.approx(logged, abs=0.03)
+        assert losses[lesson][-1] < losses[lesson][0] - 0.2
