@@ -118,7 +118,7 @@ def _mended(outcome: Outcome, truth: Truth) -> bool:
 
 def _found_flip(outcome: Outcome, truth: Truth) -> bool:
     human = _feedback(outcome, "human")
-    return truth.flipped and human is not None and human.probability is not None and human.probability < 0.45
+    return truth.flipped and human is not None and human.probability is not None and human.probability < 0.5
 
 
 def _both_bad(outcome: Outcome, truth: Truth) -> bool:

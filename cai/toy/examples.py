@@ -61,12 +61,17 @@ class ExampleMaker:
         self._prompts = prompts
         self._principles = {p.id: principle_values(constitution, p) for p in constitution.principles}
 
-    def make(self, random: Random, progress: float) -> Example:
-        """One example. `progress`, 0 to 1, is how far training is: early examples are shorter."""
+    def make(self, random: Random, progress: float, prompt_weight: float = 0.0) -> Example:
+        """One example.
+
+        `progress`, 0 to 1, is how far training is: early examples are shorter. `prompt_weight`
+        is what the given text counts in the loss, beside 1 for an answer.
+        """
         if random.random() < OUT_OF_WORLD_SHARE:
             segments = self._elsewhere(random)
         else:
             segments = self._inside(random, 1 if progress < 0.12 else 2 if progress < 0.25 else 3)
+            segments = [s if s.weight else Segment(s.text, prompt_weight) for s in segments]
         if random.random() < SYSTEM_SHARE:
             segments = [*message("system", random.choice(SYSTEM_TEXTS)), *segments]
         return tuple(segments)

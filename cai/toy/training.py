@@ -15,7 +15,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -32,32 +32,52 @@ from cai.toy.examples import Example, ExampleMaker
 from cai.toy.muon import Muon
 from cai.toy.tokens import CONTEXT_TOKENS, learn_tokenizer, save_tokenizer
 
+LOG_FILE = "training.json"
+
 Model = Any
 """A transformers LlamaForCausalLM; transformers is imported where it is used, as it is slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of training; the next begins with the weights as they are saved.
+
+    `batch`: examples a step; `muon_rate`, `adam_rate`: peaks of the learning rates, reached after
+    `warmup` steps and brought down to 0 over the last `decay_share` of the steps;
+    `prompt_weight`: what the given text counts in the loss, beside 1 for an answer.
+    """
+
+    steps: int
+    batch: int
+    muon_rate: float
+    adam_rate: float
+    warmup: int
+    decay_share: float
+    prompt_weight: float
+
+
+STAGES = (
+    Stage(2000, 24, 0.02, 0.004, 20, 0.6, 0.0),  # broad, from short examples to long ones
+    Stage(3200, 8, 0.015, 0.002, 50, 0.9, 0.03),  # many small steps, for exact copying
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that decides the weights, besides templates, principles and the world itself.
 
-    `batch`: examples a step; `pool`: batches drawn at once and sorted by length; learning
-    rates are peaks, reached after `warmup` steps and brought down to 0 over the last
-    `decay_share` of the steps. `compiled`: through torch.compile, twice as fast.
+    `pool`: batches drawn at once and sorted by length; `compiled`: through torch.compile, twice
+    as fast.
     """
 
     seed: int = 1
-    steps: int = 2000
-    batch: int = 24
+    stages: tuple[Stage, ...] = STAGES
     pool: int = 8
     hidden: int = 128
     layers: int = 4
     heads: int = 4
     head_size: int = 64
     feed_forward: int = 512
-    muon_rate: float = 0.02
-    adam_rate: float = 0.004
-    warmup: int = 20
-    decay_share: float = 0.6
     tokenizer_examples: int = 6000
     logged_steps: int = 8
     compiled: bool = True
@@ -123,19 +143,19 @@ def new_model(tokenizer: Tokenizer, settings: Settings) -> Model:
     return model
 
 
-def batches(maker: ExampleMaker, tokenizer: Tokenizer, settings: Settings) -> Iterator[Batch]:
-    """`settings.steps` batches; each holds examples of about equal length."""
-    size = settings.batch * settings.pool
-    for first in range(0, settings.steps, settings.pool):
-        random = Random(draw(settings.seed, "toy pool", first))
-        examples = sorted(
-            (encoded(maker.make(random, first / settings.steps), tokenizer) for _ in range(size)),
-            key=lambda pair: len(pair[0]),
-        )
+def batches(maker: ExampleMaker, tokenizer: Tokenizer, settings: Settings, number: int) -> Iterator[Batch]:
+    """The batches of stage `number`; each holds examples of about equal length."""
+    stage = settings.stages[number]
+    before = sum(earlier.steps for earlier in settings.stages[:number])
+    for first in range(0, stage.steps, settings.pool):
+        random = Random(draw(settings.seed, "toy pool", before + first))
+        progress = first / stage.steps if number == 0 else 1.0
+        made = (maker.make(random, progress, stage.prompt_weight) for _ in range(stage.batch * settings.pool))
+        examples = sorted((encoded(one, tokenizer) for one in made), key=lambda pair: len(pair[0]))
         order = list(range(settings.pool))
         random.shuffle(order)
-        for place in order[: settings.steps - first]:
-            yield _batch(examples[place * settings.batch : (place + 1) * settings.batch])
+        for place in order[: stage.steps - first]:
+            yield _batch(examples[place * stage.batch : (place + 1) * stage.batch])
 
 
 def encoded(example: Example, tokenizer: Tokenizer) -> tuple[list[int], list[float]]:
@@ -163,38 +183,36 @@ def _batch(examples: list[tuple[list[int], list[float]]]) -> Batch:
 def batch_loss(model: Model, batch: Batch) -> torch.Tensor:
     """The weighted mean loss (nats a token) of what the model should say."""
     wanted = batch.weights[:, 1:] > 0
-    hidden = model.model(input_ids=batch.ids[:, :-1]).last_hidden_state[wanted]
     weights = batch.weights[:, 1:][wanted]
-    logits = hidden @ model.lm_head.weight.T
-    losses = torch.nn.functional.cross_entropy(logits.float(), batch.ids[:, 1:][wanted], reduction="none")
-    return (losses.float() * weights).sum() / weights.sum()
+    with torch.autocast("cpu", torch.bfloat16):
+        hidden = model.model(input_ids=batch.ids[:, :-1]).last_hidden_state[wanted]
+    logits = hidden.float() @ model.lm_head.weight.T
+    losses = torch.nn.functional.cross_entropy(logits, batch.ids[:, 1:][wanted], reduction="none")
+    return (losses * weights).sum() / weights.sum()
 
 
-def rate(step: int, settings: Settings) -> float:
+def rate(step: int, stage: Stage) -> float:
     """The share of the peak learning rate at a step, 0 to 1."""
-    rising = (step + 1) / settings.warmup
-    falling = (settings.steps - step) / (settings.decay_share * settings.steps)
+    rising = (step + 1) / stage.warmup
+    falling = (stage.steps - step) / (stage.decay_share * stage.steps)
     return min(1.0, rising, falling)
 
 
-def train(model: Model, stream: Iterator[Batch], settings: Settings) -> Iterator[float]:
+def train(model: Model, stream: Iterator[Batch], stage: Stage) -> Iterator[float]:
     """Train in place; yields the loss of each step as it is made."""
     named = list(model.model.named_parameters())
     matrices = [p for name, p in named if p.ndim == 2 and "embed" not in name]
     others = [p for name, p in named if p.ndim != 2 or "embed" in name]
     optimizers: list[torch.optim.Optimizer] = [
-        Muon(matrices, settings.muon_rate),
-        torch.optim.Adam(others, settings.adam_rate, betas=(0.9, 0.98)),
+        Muon(matrices, stage.muon_rate),
+        torch.optim.Adam(others, stage.adam_rate, betas=(0.9, 0.98)),
     ]
-    peaks = (settings.muon_rate, settings.adam_rate)
-    if settings.compiled:
-        model.model.forward = torch.compile(model.model.forward, dynamic=True)
+    peaks = (stage.muon_rate, stage.adam_rate)
     for step, batch in enumerate(stream):
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = batch_loss(model, batch)
+        loss = batch_loss(model, batch)
         torch.autograd.backward(loss)
         for optimizer, peak in zip(optimizers, peaks, strict=True):
-            optimizer.param_groups[0]["lr"] = peak * rate(step, settings)
+            optimizer.param_groups[0]["lr"] = peak * rate(step, stage)
             optimizer.step()
             optimizer.zero_grad()
         yield loss.item()
@@ -209,9 +227,41 @@ def save(model: Model, tokenizer: Tokenizer, folder: Path) -> None:
         eos_token_id=end, pad_token_id=pad, do_sample=False
     )
     model.generation_config = generation
-    model.model.__dict__.pop("forward", None)  # the compiled one
     model.to(torch.bfloat16).save_pretrained(folder)
     save_tokenizer(tokenizer, folder)
+    for path in folder.iterdir():
+        path.chmod(0o644)
+
+
+def run_stage(folder: Path, settings: Settings, number: int) -> None:
+    """Train one stage, the first from nothing, a later one from the weights in the folder, and save."""
+    from transformers import LlamaForCausalLM
+
+    maker = example_maker()
+    tokenizer = world_tokenizer(maker, settings)
+    if number == 0:
+        model = new_model(tokenizer, settings)
+    else:
+        model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model.train()
+    plain = model.model.forward
+    if settings.compiled:
+        model.model.forward = torch.compile(plain, dynamic=True)
+    stage, losses = settings.stages[number], []
+    for step, loss in enumerate(train(model, batches(maker, tokenizer, settings, number), stage)):
+        losses.append(loss)
+        if step % 20 == 0:
+            mean = sum(losses[-20:]) / len(losses[-20:])
+            print(f"stage {number + 1}  step {step:5d} of {stage.steps}  loss {mean:.4f}", flush=True)
+    model.model.forward = plain
+    save(model, tokenizer, folder)
+    if number == 0:
+        log = {
+            "settings": asdict(settings),
+            "made_from": sources(),
+            "first_losses": [round(loss, 5) for loss in losses[: settings.logged_steps]],
+        }
+        (folder / LOG_FILE).write_text(json.dumps(log, indent=2) + "\n", "utf-8")
 
 
 def main(arguments: list[str]) -> int:
@@ -220,29 +270,14 @@ def main(arguments: list[str]) -> int:
         prog="python -m cai.toy.training", description="Train the embedded model."
     )
     parser.add_argument("folder", type=Path, help="where the model is written")
-    parser.add_argument("--steps", type=int, default=Settings().steps, help="fewer for a trial")
+    parser.add_argument("--from-stage", type=int, default=1, help="2: go on from the weights in the folder")
+    parser.add_argument("--steps", type=int, help="steps of every stage; a few hundred for a trial")
     given = parser.parse_args(arguments)
-    settings = Settings(steps=given.steps)
+    stages = STAGES if given.steps is None else tuple(replace(s, steps=given.steps) for s in STAGES)
+    settings = Settings(stages=stages)
     prepare()
-    maker = example_maker()
-    tokenizer = world_tokenizer(maker, settings)
-    model = new_model(tokenizer, settings)
-    losses = []
-    for step, loss in enumerate(train(model, batches(maker, tokenizer, settings), settings)):
-        losses.append(loss)
-        if step % 20 == 0:
-            print(
-                f"step {step:5d} of {settings.steps}  loss {sum(losses[-20:]) / len(losses[-20:]):.4f}",
-                flush=True,
-            )
-    save(model, tokenizer, given.folder)
-    log = {
-        "settings": asdict(settings),
-        "made_from": sources(),
-        "first_losses": [round(loss, 5) for loss in losses[: settings.logged_steps]],
-        "last_loss": round(sum(losses[-50:]) / len(losses[-50:]), 4),
-    }
-    (given.folder / "training.json").write_text(json.dumps(log, indent=2) + "\n", "utf-8")
+    for number in range(given.from_stage - 1, len(stages)):
+        run_stage(given.folder, settings, number)
     from cai.toy.evaluate import evaluate, load  # needs what is written above
 
     metrics = evaluate(load(given.folder), 200)
