@@ -251,7 +251,7 @@ def _write_generation(
     from ruamel.yaml import YAML
 
     with (draft / "recipe.yaml").open("w", encoding="utf-8") as file:
-        YAML(typ="safe", pure=True).dump(inputs.recipe.model_dump(mode="json"), file)
+        YAML(typ="rt").dump(inputs.recipe.model_dump(mode="json"), file)
     record = {**content, "identities": {name: identity.record() for name, identity in identities.items()}}
     (draft / "generation.json").write_bytes(
         orjson.dumps(record, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)

@@ -154,7 +154,7 @@ class Job:
                 await asyncio.sleep(0)
                 continue
             if isinstance(item, Excluded):
-                self.progress.excluded[item.reason] += 1
+                self._remember(Outcome(item.id, item.reason, (), (), ()))
                 continue
             await self._row(item)
             if self._stopping:

@@ -37,20 +37,22 @@ class ReadRun:
         for role in self.recipe.roles_used():
             name = self.recipe.engine_for(role)
             identity = frozen_identity(run.path, self.recipe.engines[name])
+            if identity is None and not run.frozen.is_dir():
+                raise RunError(f"The run {run.name} has not begun.", f"Type: cai run {run.shown}")
             if identity is None:
                 raise RunError(
                     f"The run {run.name} has not begun with the engine {name!r} as the recipe now describes it.",
-                    f"Type: cai run {run.path}",
+                    f"Type: cai run {run.shown}",
                 )
             self.identities[name] = identity
         self.generation: Generation = generation_of(run.path, self.inputs, self.identities)
         if not self.generation.is_frozen:
             raise RunError(
                 f"The recipe, principles or templates of {run.name} have changed since it last ran.",
-                f"Type: cai run {run.path}; or undo the edit.",
+                f"Type: cai run {run.shown}; or undo the edit.",
             )
         if not run.store.is_dir():
-            raise RunError(f"The run {run.name} has no store.", f"Type: cai run {run.path}")
+            raise RunError(f"The run {run.name} has no store.", f"Type: cai run {run.shown}")
         self.source: Source = open_sources(self.recipe.sources, run.path)
         self.store = Store(run.store)
         self._plans: Mapping[str, RowPlan] = row_plans(self.inputs)

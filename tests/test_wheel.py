@@ -195,7 +195,7 @@ def test_cai_init_writes_a_project_whose_recipe_names_what_is_there(installed: I
     done = installed.cai("init", "project")
     _check(done)
     project = installed.elsewhere / "project"
-    assert str(project) in done.stderr
+    assert f"cd {project.name}" in done.stderr
     code = (
         "from pathlib import Path\n"
         "from cai.frozen import load_inputs\n"

@@ -40,11 +40,14 @@ def build_run(target: Path, console: Console) -> None:
         )
         counts = ", ".join(f"{name} {sum(splits.values()):,}" for name, splits in summary.configs.items())
         place = escape(str(run.run.dataset))
-        if summary.finished == 0:
+        if summary.finished == 0 and summary.not_finished:
             raise RunError(
                 f"No row of {run.run.name} is finished yet, so the dataset is empty.",
                 f"Type: cai run {target}",
             )
         console.print(f"Dataset in {place}: {counts}", soft_wrap=True)
+        if summary.excluded:
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in summary.excluded.most_common())
+            console.print(f"Excluded: {reasons}; each line stands in {place}/excluded.jsonl", soft_wrap=True)
         if summary.not_finished:
             console.print(f"{summary.not_finished:,} rows are not finished and not in it.", soft_wrap=True)

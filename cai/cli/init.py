@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from cai.cli.console import err
 from cai.errors import InputError
@@ -27,8 +28,9 @@ def init(
     """Write editable principles, prompts and a recipe."""
     write_project(folder)
     err().print(
-        f"Wrote principles/, prompts/ and runs/first/recipe.yaml into {folder.resolve()}.\n"
-        "Edit runs/first/recipe.yaml (where the data and the model are), then type: cai run runs/first",
+        f"Wrote principles/, prompts/ and runs/first/recipe.yaml into {escape(str(folder))}.\n"
+        "Say in runs/first/recipe.yaml where the data and the model are, then type:\n"
+        f"  cd {escape(str(folder))}\n  cai run runs/first",
         soft_wrap=True,
     )
 

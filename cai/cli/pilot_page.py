@@ -71,7 +71,7 @@ def _figures(summary: PilotSummary) -> list[tuple[str, str, str]]:
             _number(summary.order_consistency),
             "share of principles whose verdict survives swapping the two",
         ),
-        ("agreement", share_text(summary.agreement), "AI label = human label, decided pairs, 95 % interval"),
+        ("agreement", share_text(summary.agreement), "AI = human, before ties are set; 95 % interval"),
         ("usable revisions", share_text(summary.usable), "not empty, cut, refused or broken"),
         ("unchanged revisions", share_text(summary.unchanged), "the model saw nothing to change"),
     ]

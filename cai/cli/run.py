@@ -152,7 +152,13 @@ def _asked(left: int) -> bool:
             soft_wrap=True,
         )
         return False
-    return typer.confirm(f"Go on with the other {left:,} rows?", err=True)
+    try:
+        wanted = typer.confirm(f"Go on with the other {left:,} rows?", err=True)
+    except typer.Abort as error:
+        raise KeyboardInterrupt from error
+    if not wanted:
+        err().print("The pilot is kept; the same command asks again.")
+    return wanted
 
 
 def _finish(target: Path) -> None:

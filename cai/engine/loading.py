@@ -24,7 +24,7 @@ def require_extra(name: str) -> None:
         except ImportError as error:
             raise MissingExtraError(
                 f"Engine {name!r} runs its model in this process, and {package} is not installed.",
-                'Install it with: pip install "cai[local]"',
+                "Install it with: pip install '.[local]' in a checkout of cai",
             ) from error
 
 

@@ -230,7 +230,7 @@ class VllmServer:
         if await process.wait() != 0:
             raise MissingExtraError(
                 f"vLLM is not installed for {python}.",
-                'Install it with: pip install "cai[vllm]", or let `serve.python` name a python that has it.',
+                "Install it with: pip install '.[vllm]' in a checkout of cai, or let `serve.python` name a python that has it.",
             )
 
     def _open_log(self) -> IO[bytes]:

@@ -153,7 +153,7 @@ def _converted(place: str | Path, revision: str, template: str | None) -> Tokeni
     except ImportError as error:
         raise EngineRefusedError(
             f"{place} has no tokenizer.json.",
-            'Install transformers (pip install "cai[local]") to convert it.',
+            "Install transformers (pip install '.[local]' in a checkout of cai) to convert it.",
         ) from error
     try:
         loaded = AutoTokenizer.from_pretrained(place, **({"revision": revision} if revision else {}))
