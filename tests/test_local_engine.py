@@ -447,7 +447,7 @@ async def test_a_model_that_is_not_there_is_refused_in_one_sentence(folder: Path
 
 async def test_without_torch_the_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(MissingExtraError, match=r"pip install .*cai\[local\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[local\]"):
         await opened(folder)
 
 

@@ -232,7 +232,7 @@ async def test_a_python_without_vllm_says_how_to_install_it(bench: Bench) -> Non
     empty = bench.python.with_name("empty")
     empty.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -I "$@"\n')
     empty.chmod(0o755)
-    with pytest.raises(MissingExtraError, match=r"pip install .*cai\[vllm\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install .*\[vllm\]"):
         await bench.server(python=str(empty)).start()
     with pytest.raises(EngineRefusedError, match="no python"):
         await bench.server(python=str(bench.python.with_name("nowhere"))).start()
