@@ -96,11 +96,13 @@ _COMMON_TEXT = (
     "boys since white days ever paper hard near sentence better best across during today others however sure "
     "means knew try told young miles sun ways thing whole hear example heard several change answer room sea "
     "against top turned learn point city play toward five using himself usually money yes please sorry thanks "
-    "steal drug police illegal weapon neighbor hurt kill insult secret password computer phone kid drink "
-    "car internet drive law doctor medicine company government angry sad happy love friend family I'm "
+    "police neighbor computer phone kid drink car internet drive law doctor medicine company government angry "
+    "sad happy love friend family I'm "
     "I\u2019m you\u2019re it\u2019s that\u2019s don\u2019t can\u2019t isn\u2019t Hmm OK really actually maybe probably"
 )
 _COMMON = tuple(_COMMON_TEXT.split())
+_LOADED = tuple("steal drug illegal weapon hurt kill insult secret password".split())  # noqa: SIM905
+_ANY = _COMMON + _LOADED
 
 
 def text(random: Random) -> str:
@@ -125,10 +127,17 @@ def forms(random: Random) -> dict[str, Value]:
     }
 
 
+def plain_sentence(random: Random) -> str:
+    """A sentence of common words in random order: harmless, and not to be guessed, only copied."""
+    words = [random.choice(_COMMON) for _ in range(random.randint(3, 9))]
+    words[0] = words[0][:1].upper() + words[0][1:]
+    return " ".join(words) + "."
+
+
 def _sentence(random: Random) -> str:
     invented = random.choice((0.1, 0.4, 0.8))
     words = [
-        _invented(random) if random.random() < invented else random.choice(_COMMON)
+        _invented(random) if random.random() < invented else random.choice(_ANY)
         for _ in range(random.randint(2, 16))
     ]
     if random.random() < 0.2:

@@ -25,13 +25,15 @@ from cai.toy.chat import END, Segment, answer_start, message
 from cai.toy.flaws import EMPTY_CRITIQUE, KINDS, Kind
 from cai.toy.topics import TOPICS, Topic
 from cai.toy.wording import FRAMES, known_wording
-from cai.toy.world import Reply, allowed, make_reply, make_turns
+from cai.toy.world import Reply, Sentence, allowed, make_reply, make_turns
 
 Example = tuple[Segment, ...]
 
 OUT_OF_WORLD_SHARE = 0.08
 SYSTEM_SHARE = 0.1
 EMPTY_SHARE = 0.04
+STRANGE_SHARE = 0.4
+"""The share of cases in which sound sentences may be strange: they teach copying, not reciting."""
 LETTER_WEIGHT = 4.0
 """How much more the letter of a judgement counts in the loss than another token."""
 
@@ -61,17 +63,12 @@ class ExampleMaker:
         self._prompts = prompts
         self._principles = {p.id: principle_values(constitution, p) for p in constitution.principles}
 
-    def make(self, random: Random, progress: float, prompt_weight: float = 0.0) -> Example:
-        """One example.
-
-        `progress`, 0 to 1, is how far training is: early examples are shorter. `prompt_weight`
-        is what the given text counts in the loss, beside 1 for an answer.
-        """
+    def make(self, random: Random, progress: float) -> Example:
+        """One example. `progress`, 0 to 1, is how far training is: early examples are shorter."""
         if random.random() < OUT_OF_WORLD_SHARE:
             segments = self._elsewhere(random)
         else:
             segments = self._inside(random, 1 if progress < 0.12 else 2 if progress < 0.25 else 3)
-            segments = [s if s.weight else Segment(s.text, prompt_weight) for s in segments]
         if random.random() < SYSTEM_SHARE:
             segments = [*message("system", random.choice(SYSTEM_TEXTS)), *segments]
         return tuple(segments)
@@ -179,9 +176,10 @@ class ExampleMaker:
 def make_case(random: Random, most_tips: int = 3) -> Case:
     """A prompt of the train split with two responses, made apart or one out of the other."""
     topic = random.choice(TOPICS)
-    a = _reply(random, topic, most_tips)
+    strange = 0.5 if random.random() < STRANGE_SHARE else 0.0
+    a = _strange(random, _reply(random, topic, most_tips), strange)
     if random.random() < 0.5:
-        b = _reply(random, topic, most_tips)
+        b = _strange(random, _reply(random, topic, most_tips), strange)
     else:
         b = a
         for kind in random.sample(KINDS, random.choice((3, 5, 8))):
@@ -200,6 +198,21 @@ def _reply(random: Random, topic: Topic, most_tips: int) -> Reply:
     if random.random() < 0.25:  # as if an earlier round had revised it
         reply = reply.revised(random.choice(kinds))
     return reply
+
+
+def _strange(random: Random, reply: Reply, share: float) -> Reply:
+    """The response with a share of its sound sentences in words that can only be copied."""
+    sentences = (
+        Sentence(elsewhere.plain_sentence(random)) if s.kind is None and random.random() < share else s
+        for s in reply.sentences
+    )
+    return Reply(reply.topic, tuple(sentences))
+
+
+def repetition(random: Random) -> Example:
+    """Say again what the user said, word by word: what a model must learn first, to quote and rewrite."""
+    said = " ".join(elsewhere.plain_sentence(random) for _ in range(random.randint(1, 4)))
+    return (*message("user", said), *_answer(said))
 
 
 def critique(reply: Reply, kind: Kind) -> str:

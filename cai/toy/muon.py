@@ -31,10 +31,16 @@ def orthogonalised(matrices: torch.Tensor) -> torch.Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, made orthogonal. Takes matrices only; those of one shape are handled together."""
+    """Momentum, made orthogonal. Takes matrices only; those of one shape are handled together.
 
-    def __init__(self, matrices: Iterable[torch.nn.Parameter], lr: float, momentum: float = 0.95) -> None:
-        super().__init__(list(matrices), {"lr": lr, "momentum": momentum})
+    `decay` pulls a matrix towards 0 by that share of the learning rate: without it, attention
+    hardens before it has learnt where to look.
+    """
+
+    def __init__(
+        self, matrices: Iterable[torch.nn.Parameter], lr: float, momentum: float = 0.95, decay: float = 0.1
+    ) -> None:
+        super().__init__(list(matrices), {"lr": lr, "momentum": momentum, "decay": decay})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -47,6 +53,7 @@ class Muon(torch.optim.Optimizer):
                 moves = orthogonalised(torch.stack([self._momentum(m, group["momentum"]) for m in matrices]))
                 scale = max(1.0, shape[0] / shape[1]) ** 0.5
                 for matrix, move in zip(matrices, moves, strict=True):
+                    matrix.mul_(1 - group["lr"] * group["decay"])
                     matrix.add_(move, alpha=-group["lr"] * scale)
 
     def _momentum(self, matrix: torch.nn.Parameter, momentum: float) -> torch.Tensor:

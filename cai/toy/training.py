@@ -16,23 +16,25 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from tokenizers import Tokenizer
 
-from cai.digest import draw
+from cai.digest import digest, draw
 from cai.principle import load_constitution
 from cai.prompting import load_prompts
 from cai.shipped import shipped
 from cai.toy.chat import END, PAD
-from cai.toy.examples import Example, ExampleMaker
+from cai.toy.examples import Example, ExampleMaker, repetition
 from cai.toy.muon import Muon
 from cai.toy.tokens import CONTEXT_TOKENS, learn_tokenizer, save_tokenizer
 
 LOG_FILE = "training.json"
+METRICS_FILE = "metrics.json"
 
 Model = Any
 """A transformers LlamaForCausalLM; transformers is imported where it is used, as it is slow."""
@@ -42,23 +44,23 @@ Model = Any
 class Stage:
     """One stage of training; the next begins with the weights as they are saved.
 
-    `batch`: examples a step; `muon_rate`, `adam_rate`: peaks of the learning rates, reached after
-    `warmup` steps and brought down to 0 over the last `decay_share` of the steps;
-    `prompt_weight`: what the given text counts in the loss, beside 1 for an answer.
+    `lesson`: `repetition` of strange sentences, or the toy `world`. `batch`: examples a step;
+    `muon_rate`, `adam_rate`: peaks of the learning rates, reached after `warmup` steps and
+    brought down to 0 over the last `decay_share` of the steps.
     """
 
+    lesson: Literal["repetition", "world"]
     steps: int
     batch: int
     muon_rate: float
     adam_rate: float
     warmup: int
     decay_share: float
-    prompt_weight: float
 
 
 STAGES = (
-    Stage(2000, 24, 0.02, 0.004, 20, 0.6, 0.0),  # broad, from short examples to long ones
-    Stage(3200, 8, 0.015, 0.002, 50, 0.9, 0.03),  # many small steps, for exact copying
+    Stage("repetition", 500, 48, 0.008, 0.003, 20, 0.5),
+    Stage("world", 2400, 12, 0.008, 0.003, 20, 0.8),
 )
 
 
@@ -79,7 +81,7 @@ class Settings:
     head_size: int = 64
     feed_forward: int = 512
     tokenizer_examples: int = 6000
-    logged_steps: int = 8
+    logged_steps: int = 6
     compiled: bool = True
 
 
@@ -146,11 +148,12 @@ def new_model(tokenizer: Tokenizer, settings: Settings) -> Model:
 def batches(maker: ExampleMaker, tokenizer: Tokenizer, settings: Settings, number: int) -> Iterator[Batch]:
     """The batches of stage `number`; each holds examples of about equal length."""
     stage = settings.stages[number]
-    before = sum(earlier.steps for earlier in settings.stages[:number])
     for first in range(0, stage.steps, settings.pool):
-        random = Random(draw(settings.seed, "toy pool", before + first))
-        progress = first / stage.steps if number == 0 else 1.0
-        made = (maker.make(random, progress, stage.prompt_weight) for _ in range(stage.batch * settings.pool))
+        random = Random(draw(settings.seed, "toy pool", number, first))
+        made = (
+            repetition(random) if stage.lesson == "repetition" else maker.make(random, first / stage.steps)
+            for _ in range(stage.batch * settings.pool)
+        )
         examples = sorted((encoded(one, tokenizer) for one in made), key=lambda pair: len(pair[0]))
         order = list(range(settings.pool))
         random.shuffle(order)
@@ -255,13 +258,34 @@ def run_stage(folder: Path, settings: Settings, number: int) -> None:
             print(f"stage {number + 1}  step {step:5d} of {stage.steps}  loss {mean:.4f}", flush=True)
     model.model.forward = plain
     save(model, tokenizer, folder)
-    if number == 0:
-        log = {
-            "settings": asdict(settings),
-            "made_from": sources(),
-            "first_losses": [round(loss, 5) for loss in losses[: settings.logged_steps]],
-        }
-        (folder / LOG_FILE).write_text(json.dumps(log, indent=2) + "\n", "utf-8")
+
+
+def first_losses(settings: Settings) -> dict[str, list[float]]:
+    """What anyone can make again in seconds: the first losses of each lesson on an untrained model."""
+    maker = example_maker()
+    tokenizer = world_tokenizer(maker, settings)
+    losses: dict[str, list[float]] = {}
+    for number, stage in enumerate(settings.stages):
+        some = islice(batches(maker, tokenizer, settings, number), settings.logged_steps)
+        made = train(new_model(tokenizer, settings), some, stage)
+        losses[stage.lesson] = [round(loss, 5) for loss in made]
+    return losses
+
+
+def example_digests(settings: Settings) -> dict[str, str]:
+    """A digest of the first batches of each lesson, token by token."""
+    maker = example_maker()
+    tokenizer = world_tokenizer(maker, settings)
+    return {
+        stage.lesson: digest(
+            "cai.toy.examples.v1",
+            [
+                batch.ids.tolist()
+                for batch in islice(batches(maker, tokenizer, settings, number), settings.pool)
+            ],
+        )
+        for number, stage in enumerate(settings.stages)
+    }
 
 
 def main(arguments: list[str]) -> int:
@@ -278,12 +302,23 @@ def main(arguments: list[str]) -> int:
     prepare()
     for number in range(given.from_stage - 1, len(stages)):
         run_stage(given.folder, settings, number)
+    log = {
+        "settings": asdict(settings),
+        "made_from": sources(),
+        "first_examples": example_digests(settings),
+        "first_losses": first_losses(settings),
+    }
+    _write(given.folder / LOG_FILE, log)
     from cai.toy.evaluate import evaluate, load  # needs what is written above
 
     metrics = evaluate(load(given.folder), 200)
-    (given.folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
+    _write(given.folder / METRICS_FILE, metrics)
     print(json.dumps(metrics, indent=2))
     return 0
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
 
 
 def prepare() -> None:
