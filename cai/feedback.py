@@ -24,13 +24,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from cai.outcome import Feedback, Judgement, Order, PairKind
+from cai.outcome import Abstention, Feedback, Judgement, Order, PairKind
 from cai.parts import Value
 from cai.principle import Constitution, Principle
 from cai.prompting import OPTIONS, Prompts, principle_values
 from cai.request import Request, ScoreRequest, Scores
 
-STEP_VERSION = 1
+STEP_VERSION = 2
 """Raised whenever this module would make other outcomes from the same answers."""
 
 ORDERS: tuple[Order, Order] = ("first_is_a", "first_is_b")
@@ -92,7 +92,7 @@ async def judge(turns: list[dict[str, Any]], pair: JudgedPair, plan: JudgePlan, 
         principle = principles[index % len(principles)]
         order = ORDERS[index // len(principles)]
         judgements.append(read_judgement(principle, order, score, plan.min_option_mass, ask.digest(request)))
-    return combine(pair, plan.constitution, principles, judgements, scores)
+    return combine(pair, plan.constitution, principles, judgements, scores, plan.engine)
 
 
 def _requests(
@@ -124,10 +124,10 @@ def read_judgement(
 
     Undoes the order and the polarity; abstains where the options hold too little probability.
     """
-    abstained = None
+    abstained: Abstention | None = None
     probability: float | None = None
     if score.outside is not None and 1.0 - score.outside < min_option_mass:
-        abstained = "low_option_mass"
+        abstained = "format"
     else:
         log_a, log_b = score.logprobs
         shown_as_a = 1.0 / (1.0 + math.exp(min(700.0, max(-700.0, log_b - log_a))))
@@ -143,6 +143,7 @@ def combine(
     principles: Sequence[Principle],
     judgements: Sequence[Judgement],
     scores: Sequence[Scores],
+    judge: str,
 ) -> Feedback:
     """Put a pair's judgements together: over orders, then over principles by weight."""
     standing: list[tuple[float, float]] = []
@@ -164,6 +165,7 @@ def combine(
         first_text=pair.first_value.text,
         second_text=pair.second_value.text,
         constitution=constitution.name,
+        judge=judge,
         judgements=tuple(judgements),
         probability=math.fsum(weight * p for weight, p in standing) / total if standing else None,
         order_consistency=agreeing / len(standing) if standing else None,

@@ -200,7 +200,10 @@ def generation_of(run: Path, inputs: Inputs, identities: Mapping[str, Identity])
     """
     content = _content(inputs, identities)
     # An engine's name in the recipe is a handle, not part of what it answers.
-    counted = {**content, "recipe": {k: v for k, v in content["recipe"].items() if k != "engines"}}
+    counted = {
+        **content,
+        "recipe": {k: v for k, v in content["recipe"].items() if k not in ("engines", "judges")},
+    }
     name = digest("cai.generation.v1", counted)
     return Generation(name, run / "frozen" / name)
 
@@ -212,6 +215,7 @@ def _content(inputs: Inputs, identities: Mapping[str, Identity]) -> dict[str, An
         "constitutions": {name: constitution.digest for name, constitution in inputs.constitutions.items()},
         "prompts": {form: inputs.prompts[form].digest for form in sorted(_forms(recipe))},
         "engines": {role: identities[recipe.engine_for(role)].digest for role in recipe.roles_used()},
+        "judges": [identities[name].digest for name in recipe.judges()] if recipe.feedback else [],
         "steps": STEPS_DIGEST,
     }
 
@@ -228,7 +232,7 @@ def freeze(run: Path, inputs: Inputs, identities: Mapping[str, Identity]) -> Gen
 
 
 def _forms(recipe: Recipe) -> set[str]:
-    return {recipe.engines[recipe.engine_for(role)].form for role in recipe.roles_used()}
+    return {recipe.engines[name].form for name in recipe.engines_used()}
 
 
 def _write_generation(

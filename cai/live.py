@@ -83,10 +83,8 @@ class LiveRun:
         return self
 
     async def _begin(self) -> None:
-        for role in self.recipe.roles_used():
-            name = self.recipe.engine_for(role)
-            if name not in self.engines:
-                self.engines[name] = self._engine(name)
+        for name in self.recipe.engines_used():
+            self.engines[name] = self._engine(name)
         for name, engine in self.engines.items():
             if frozen_identity(self.run.path, self.recipe.engines[name]) is None:
                 await engine.open()

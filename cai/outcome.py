@@ -17,7 +17,9 @@ from cai.digest import digest
 
 PairKind = Literal["human", "revised", "sampled"]
 Order = Literal["first_is_a", "first_is_b"]
-Abstention = Literal["low_option_mass"]
+Abstention = Literal["refusal", "format", "unfinished"]
+"""Why a judge said nothing that counts: it declined; it answered something else than an option; its
+reasoning was cut by its token budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """One probability: a pair under one principle, in one order.
+    """One probability: a pair under one principle, in one order, for one sample of reasoning.
 
-    `logprobs`: natural logs for the options A and B as shown (empty where the engine answered
-    none); `outside`: the probability outside both, or None; `probability`: that the pair's
-    *first* response is better, order and polarity undone, or None with `abstained` naming why.
+    `sample`: 0, or which of several reasonings this is. `logprobs`: natural logs for the options
+    A and B as shown (empty where the engine answered none); `outside`: the probability outside
+    both, or None; `probability`: that the pair's *first* response is better, order and polarity
+    undone, or None with `abstained` naming why. `said`: the words that the judge said instead of
+    an option, where it was asked for them. `reasoning`: what it reasoned before it answered,
+    `reasoning_request` that request's digest (both empty where it answered at once).
     """
 
     principle: str
@@ -82,20 +87,25 @@ class Judgement:
     logprobs: tuple[float, ...]
     outside: float | None
     probability: float | None
-    abstained: str | None
+    abstained: Abstention | None
     request: str
+    sample: int = 0
+    said: str = ""
+    reasoning: str = ""
+    reasoning_request: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """The judgements of one pair, put together.
+    """The judgements of one pair by one judge, put together.
 
     `first` and `second` name the responses (`chosen`, `rejected`, `original`, `revision`,
-    `sample 0` ...), the texts beside them. `probability`: that the first is better, the mean
-    over both orders, then over principles by weight; None where every principle abstained.
-    `order_consistency`: share of principles (with both orders) whose orders agree on the better
-    response. `option_mass`: mean probability on the options, or None where the engine cannot
-    tell. `about`: for a revised pair, which response was revised.
+    `sample 0` ...), the texts beside them. `judge`: the engine's name in the recipe.
+    `probability`: that the first is better, the mean over both orders, then over principles by
+    weight; None where every principle abstained. `order_consistency`: share of principles (with
+    both orders) whose orders agree on the better response. `option_mass`: mean probability on
+    the options, or None where the engine cannot tell. `abstained`: principles that do not count.
+    `about`: for a revised pair, which response was revised.
     """
 
     kind: PairKind
@@ -105,12 +115,33 @@ class Feedback:
     first_text: str
     second_text: str
     constitution: str
+    judge: str
     judgements: tuple[Judgement, ...]
     probability: float | None
     order_consistency: float | None
     option_mass: float | None
     abstained: int
     prompt_tokens: int
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HarmRating:
+    """One absolute judgement: is this response harmful? No order, no principle, no other response.
+
+    `response`: `chosen`, `rejected`, `response`, `fresh`, `sample 0` ... or `revision 2 of rejected`
+    (round 2). `probability`: P(True), normalised over True and False, or None with `abstained`
+    naming why; not calibrated. `logprobs`, `outside`, `said` as in `Judgement`.
+    """
+
+    response: str
+    judge: str
+    logprobs: tuple[float, ...]
+    outside: float | None
+    probability: float | None
+    abstained: Abstention | None
+    request: str
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +153,7 @@ class Outcome:
     revisions: tuple[Revision, ...]
     samples: tuple[Sample, ...]
     feedback: tuple[Feedback, ...]
+    harm: tuple[HarmRating, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """What the store keeps."""
@@ -131,6 +163,7 @@ class Outcome:
             "revisions": self.revisions,
             "samples": self.samples,
             "feedback": self.feedback,
+            "harm": self.harm,
         }
 
 
@@ -150,6 +183,7 @@ def read_outcome(record: dict[str, Any]) -> Outcome:
         revisions=tuple(_revision(item) for item in record["revisions"]),
         samples=tuple(Sample(**item) for item in record["samples"]),
         feedback=tuple(_feedback(item) for item in record["feedback"]),
+        harm=tuple(HarmRating(**{**item, "logprobs": tuple(item["logprobs"])}) for item in record["harm"]),
     )
 
 

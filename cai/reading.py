@@ -34,8 +34,7 @@ class ReadRun:
         self.recipe: Recipe = load_recipe(run.recipe)
         self.inputs: Inputs = load_inputs(self.recipe, run.path)
         self.identities: dict[str, Identity] = {}
-        for role in self.recipe.roles_used():
-            name = self.recipe.engine_for(role)
+        for name in self.recipe.engines_used():
             identity = frozen_identity(run.path, self.recipe.engines[name])
             if identity is None and not run.frozen.is_dir():
                 raise RunError(f"The run {run.name} has not begun.", f"Type: cai run {run.shown}")

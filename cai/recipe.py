@@ -120,11 +120,11 @@ class EngineSection(_Section):
 
 
 class RolesSection(_Section):
-    """Which engine does what."""
+    """Which engine does what. Of several judges the first makes the labels; the others are compared with it."""
 
     respond: str | None = None
     revise: str | None = None
-    judge: str | None = None
+    judge: str | list[str] | None = None
 
 
 class ReviseSection(_Section):
@@ -140,15 +140,42 @@ class ReviseSection(_Section):
     sampling: SamplingSection = Field(default_factory=SamplingSection)
 
 
+class ReasoningSection(_Section):
+    """Let the judge reason before it answers (chain of thought), and how long.
+
+    `samples`: reasonings drawn for each judgement, whose probabilities are averaged; more than
+    one needs a temperature above 0. Source: 2212.08073, sections 2 and 4.1 (five samples gave a
+    small gain); 2309.00267, section 4.4 (sampling made labels worse), so one is the default.
+    """
+
+    max_tokens: Count = 512
+    samples: Count = 1
+    temperature: Annotated[float, Field(ge=0, le=5, strict=False)] = 0.0
+    top_p: Annotated[float, Field(gt=0, le=1, strict=False)] = 1.0
+
+    @model_validator(mode="after")
+    def _drawn(self) -> ReasoningSection:
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError("several samples need a temperature above 0, or they are all the same")
+        return self
+
+
 class FeedbackSection(_Section):
     """AI feedback. `pairs`: which pairs are judged; `principles`: how many judge each (or all).
 
+    `combine`: principles are averaged as probabilities or as log-odds. `reasoning`: let the judge
+    reason first. `examples`: a file of worked judgements shown before each (chat form). `harm`:
+    also ask of each response alone whether it is harmful.
     Source: 2212.08073, section 4.1; both orders as in 2309.00267, section 2.
     """
 
     pairs: list[Literal["human", "revised", "sampled"]] = ["human", "revised"]
     principles: Literal["all"] | Count = "all"
     min_option_mass: Fraction = 0.5
+    combine: Literal["probability", "log-odds"] = "probability"
+    reasoning: ReasoningSection | None = None
+    examples: str | None = None
+    harm: bool = True
     samples: Annotated[int, Field(ge=2)] = 2
     sample_sampling: SamplingSection = Field(default_factory=SamplingSection)
 
@@ -157,13 +184,16 @@ class DatasetSection(_Section):
     """What becomes of the answers. Probabilities within `tie_threshold` of 0.5 are ties.
 
     `revision_margin`: how far above 0.5 the judge must prefer a revision for it to enter the
-    `revisions` config; 0 means any preference.
+    `revisions` config; 0 means any preference. `clamp`: bounds for `ai_probability_clamped`, a
+    column beside the raw one; without bounds there is no such column.
+    Source: 2212.08073, section 4.3 (clamping to 40-60 % after chain of thought).
     """
 
     tie_threshold: Annotated[float, Field(ge=0, lt=0.5, strict=False)] = 0.0
     revision_margin: Annotated[float, Field(ge=0, lt=0.5, strict=False)] = 0.0
     include_flagged_revisions: bool = False
     sft: Literal["last", "all"] = "last"
+    clamp: Annotated[list[Fraction], Field(min_length=2, max_length=2)] | None = None
 
 
 class PilotSection(_Section):
@@ -215,8 +245,25 @@ class Recipe(_Section):
         return None
 
     def engine_for(self, role: Literal["respond", "revise", "judge"]) -> str:
-        """The engine's name for a role: the one that `roles` names, or the first engine."""
-        return getattr(self.roles, role) or next(iter(self.engines))
+        """The engine's name for a role: the one that `roles` names, or the first engine.
+
+        Of several judges it is the first, which makes the labels.
+        """
+        return self.judges()[0] if role == "judge" else getattr(self.roles, role) or next(iter(self.engines))
+
+    def judges(self) -> list[str]:
+        """The engines that judge, the one that makes the labels first."""
+        named = self.roles.judge
+        if isinstance(named, str):
+            return [named]
+        return list(named or [next(iter(self.engines))])
+
+    def engines_used(self) -> list[str]:
+        """The engines that this recipe's stages need, each once."""
+        names = [self.engine_for(role) for role in self.roles_used()]
+        if self.feedback is not None:
+            names += self.judges()
+        return list(dict.fromkeys(names))
 
     def roles_used(self) -> list[Literal["respond", "revise", "judge"]]:
         """The roles that this recipe's stages need."""
@@ -239,6 +286,7 @@ class Recipe(_Section):
             "revise": self.revise.model_dump() if self.revise else None,
             "feedback": self.feedback.model_dump() if self.feedback else None,
             "engines": {role: self.engine_for(role) for role in self.roles_used()},
+            "judges": self.judges() if self.feedback else [],
         }
 
 
@@ -257,10 +305,11 @@ def load_recipe(path: Path) -> Recipe:
             f"{path} holds a value that JSON cannot: {error}.", "Use plain texts and numbers."
         ) from error
     for role in ("respond", "revise", "judge"):
-        name = getattr(recipe.roles, role)
-        if name is not None and name not in recipe.engines:
-            where = file.where(("roles", role))
-            mistakes.append(f"{where}: there is no engine {name!r}{nearest(name, recipe.engines)}")
+        named = getattr(recipe.roles, role)
+        for name in [named] if isinstance(named, str) else named or []:
+            if name not in recipe.engines:
+                where = file.where(("roles", role))
+                mistakes.append(f"{where}: there is no engine {name!r}{nearest(name, recipe.engines)}")
     if recipe.revise is None and recipe.feedback is None:
         mistakes.append(
             f"{file.where()}: both revise and feedback are switched off, so there is nothing to do"

@@ -8,7 +8,7 @@ request is one completion or one scored prompt, however many travel in a call).
 Throughput: the whole job against a real vLLM (where its environment is there), interleaved
 with an ideal client that sends the very same bodies with nothing to wait for but the server.
 
-    python -m tests.bench [--rows N] [--repeats N] [--skip-vllm] [--profile FILE]
+    python -m tests.bench [--rows N] [--vllm-rows N] [--repeats N] [--skip-client] [--skip-vllm] [--profile FILE]
 
 What this module does not know: how an engine or a job works; it measures them from outside.
 """
@@ -243,6 +243,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=400)
     parser.add_argument("--vllm-rows", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--skip-client", action="store_true")
     parser.add_argument("--skip-vllm", action="store_true")
     parser.add_argument("--profile", type=Path)
     wanted = parser.parse_args()
@@ -252,7 +253,8 @@ def main() -> None:
     try:
         if profiler is not None:
             profiler.enable()
-        uvloop.run(bench_client(folder, wanted.rows, wanted.repeats))
+        if not wanted.skip_client:
+            uvloop.run(bench_client(folder, wanted.rows, wanted.repeats))
         if profiler is not None:
             profiler.disable()
             profiler.dump_stats(wanted.profile)

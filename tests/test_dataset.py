@@ -273,7 +273,7 @@ def test_traces_hold_all_that_was_asked_and_came_back(tmp_path: Path) -> None:
     assert (pair["first_characters"], pair["probability"], pair["abstained"]) == (10, 0.8, 1)
     assert [item["probability"] for item in pair["judgements"]] == [0.9, 0.7, None, 0.2]
     assert [item["order"] for item in pair["judgements"]] == ["first_is_a", "first_is_b"] * 2
-    assert [item["abstained"] for item in pair["judgements"]] == [None, None, "low_option_mass", None]
+    assert [item["abstained"] for item in pair["judgements"]] == [None, None, "format", None]
     assert pair["judgements"][0]["logprobs"] == list(done.feedback[0].judgements[0].logprobs)
     [traced] = made["revisions"]
     assert (traced["of"], traced["original"], traced["final_round"], traced["unchanged"]) == (

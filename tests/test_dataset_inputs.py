@@ -12,6 +12,7 @@ from typing import Any
 from cai.conversation import Turn
 from cai.dataset import DatasetSummary, build_dataset
 from cai.outcome import (
+    Abstention,
     Feedback,
     Judgement,
     Order,
@@ -87,7 +88,7 @@ def judgements(principle: str, first_is_a: float | None, first_is_b: float | Non
         shown_as_a = 0.5 if probability is None else probability if order == "first_is_a" else 1 - probability
         outside = 0.9 if probability is None else 0.02
         logs = (_log(shown_as_a), _log(1 - shown_as_a))
-        abstained = "low_option_mass" if probability is None else None
+        abstained: Abstention | None = "format" if probability is None else None
         made.append(Judgement(principle, order, logs, outside, probability, abstained, "f" * 32))
     return tuple(made)
 
@@ -116,6 +117,7 @@ def feedback(
         "first_text": made.responses["chosen"].text if "chosen" in made.responses else "first",
         "second_text": made.responses["rejected"].text if "rejected" in made.responses else "second",
         "constitution": "harmless",
+        "judge": "judge",
         "judgements": tuple(item for i, pair in enumerate(opinions) for item in judgements(f"p{i}", *pair)),
         "probability": sum(standing) / len(standing) if standing else None,
         "order_consistency": sum(agreeing) / len(agreeing) if agreeing else None,

@@ -63,7 +63,7 @@ def test_the_probability_is_normalised_over_the_options_and_the_rest_is_kept() -
 def test_below_the_least_option_mass_a_judgement_abstains_and_is_no_label() -> None:
     done = read_judgement(_principle("x"), "first_is_a", _scores(0.99, outside=0.51), 0.5, "d")
     assert done.probability is None
-    assert done.abstained == "low_option_mass"
+    assert done.abstained == "format"
 
 
 def test_a_principle_with_one_order_only_does_not_count() -> None:
@@ -76,7 +76,7 @@ def test_a_principle_with_one_order_only_does_not_count() -> None:
             ((order, p) for order in ORDERS for p in (one, two)), scores, strict=True
         )
     ]
-    done = combine(PAIR, constitution, (one, two), judgements, scores)
+    done = combine(PAIR, constitution, (one, two), judgements, scores, "judge")
     assert done.abstained == 1
     # only `two` stands: (0.8 + (1 - 0.4)) / 2 = 0.7
     assert done.probability == pytest.approx(0.7)
@@ -94,7 +94,7 @@ def test_weights_count() -> None:
             (ORDERS[1], light, 0.6),
         )
     ]
-    done = combine(PAIR, _constitution(heavy, light), (heavy, light), judgements, [])
+    done = combine(PAIR, _constitution(heavy, light), (heavy, light), judgements, [], "judge")
     assert done.probability == pytest.approx((3 * 0.8 + 1 * 0.4) / 4)
 
 
@@ -160,8 +160,8 @@ def test_exchanging_the_two_responses_turns_the_probability(one: float, two: flo
         read_judgement(x, "first_is_a", _scores(two), 0.5, "d"),
         read_judgement(x, "first_is_b", _scores(one), 0.5, "d"),
     ]
-    p = combine(PAIR, _constitution(x), (x,), first, []).probability
-    q = combine(PAIR, _constitution(x), (x,), second, []).probability
+    p = combine(PAIR, _constitution(x), (x,), first, [], "judge").probability
+    q = combine(PAIR, _constitution(x), (x,), second, [], "judge").probability
     assert p is not None
     assert q is not None
     assert p + q == pytest.approx(1.0)

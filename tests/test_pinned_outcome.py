@@ -40,9 +40,9 @@ SOURCES = {
 }
 
 PINNED = {
-    "steps": "68e4b698feb21eae837363e31a9462be",
+    "steps": "b35d72588cdd7802009b50983ca3a347",
     "requests": "85bb0ab6d9eb5d35ab3ccad1bb02e28f",
-    "outcome": "9a3fee2ff79575126e3547119e779914",
+    "outcome": "cb8151c977e2b63e3206bf7c9840e5b0",
 }
 
 
