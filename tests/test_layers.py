@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "cai"
 
 LAYERS: list[list[str]] = [
     ["errors", "digest"],
-    ["parts", "conversation", "yaml_file", "shipped", "template_syntax"],
+    ["parts", "conversation", "yaml_file", "shipped", "template_syntax", "text_features"],
     ["template", "principle"],
     ["request", "prompting"],
     ["recipe", "run_folder"],
