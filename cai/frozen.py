@@ -23,11 +23,12 @@ from typing import Any
 
 import orjson
 
+from cai.constitution_file import load_constitution
 from cai.digest import digest
 from cai.engine.identity import Identity
 from cai.errors import InputError, RecipeError, RunError
 from cai.feedback import JudgePlan
-from cai.principle import Constitution, load_constitution
+from cai.principle import Constitution
 from cai.prompting import STOPS, Form, Prompts, load_prompts
 from cai.recipe import EngineSection, Recipe
 from cai.revise import RevisePlan
@@ -243,9 +244,10 @@ def _write_generation(
         shutil.rmtree(stale, ignore_errors=True)
     (draft / "principles").mkdir(parents=True)
     for constitution in inputs.constitutions.values():
-        place = draft / "principles" / constitution.digest / constitution.path.name
-        place.parent.mkdir(exist_ok=True)
-        place.write_text(constitution.source, "utf-8")
+        place = draft / "principles" / constitution.digest
+        place.mkdir(exist_ok=True)
+        for name, text in constitution.files.items():
+            (place / name).write_text(text, "utf-8")
     for form in sorted(_forms(inputs.recipe)):
         for template in inputs.prompts[form].templates.values():
             for name, text in template.sources.items():

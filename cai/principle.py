@@ -1,32 +1,72 @@
 """Principles and constitutions: the rules, in the forms that the stages need.
 
-A constitution is one YAML file in principles/: a name, a title, and a list of principles. A
-principle has an id and four texts: the rule itself (`text`), what asks for a critique
-(`critique`), what asks for a rewrite (`revision`), and the judgement question (`judgement`).
-`polarity: worse` marks a question that asks for the *worse* response; its probability is
-turned in `cai.feedback`.
+A constitution is a list of principles. A principle has an id and four texts: the rule itself
+(`text`), what asks for a critique (`critique`), what asks for a rewrite (`revision`), and the
+judgement question (`judgement`). `polarity: worse` marks a question that asks for the *worse*
+response; its probability is turned in `cai.feedback`.
 
-What this module does not know: templates, models, which rows a constitution is for (cai/recipe.py).
+What this module does not know: files (cai/constitution_file.py), templates, models, which rows a
+constitution is for (cai/recipe.py).
 Source: 2212.08073, sections 3.1 and 4.1 (a critique and a revision request, and a comparison
 question, for each principle).
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
+from cai.conversation import Turn
 from cai.digest import digest, draw
-from cai.errors import ConstitutionError
 from cai.parts import Value
-from cai.yaml_file import YamlFile, check, read_yaml
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(?:-[a-z0-9]+)*$", max_length=60)]
 Form = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
 FORMS = ("text", "critique", "revision", "judgement")
+_NOT_ASKED = {"source", "licence", "tests"}
+
+
+class TestTurn(BaseModel):
+    """One turn of a test's prompt."""
+
+    __test__ = False  # no case for pytest
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    role: Literal["system", "user", "assistant"]
+    text: Annotated[str, Field(min_length=1)]
+
+
+class PrincipleTest(BaseModel):
+    """A known answer: under this principle `better` must win over `worse`, shown in either order.
+
+    `prompt`: what the user says, or a list of turns that ends with the user's.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    prompt: Annotated[str, Field(min_length=1, description="What the user says.")] | list[TestTurn] = Field(
+        description="What the user says, or a list of turns that ends with the user's."
+    )
+    better: str = Field(description="The response that must win under this principle.")
+    worse: str = Field(description="The response that must lose under this principle.")
+
+    @field_validator("prompt")
+    @classmethod
+    def _ends_with_the_user(cls, value: str | list[TestTurn]) -> str | list[TestTurn]:
+        if isinstance(value, list) and (not value or value[-1].role != "user"):
+            raise ValueError("the prompt must end with a turn of the user")
+        return value
+
+    @property
+    def turns(self) -> list[Turn]:
+        """The prompt as a conversation."""
+        if isinstance(self.prompt, str):
+            return [Turn("user", self.prompt)]
+        return [Turn(turn.role, turn.text) for turn in self.prompt]
 
 
 class Principle(BaseModel):
@@ -44,42 +84,42 @@ class Principle(BaseModel):
     polarity: Literal["better", "worse"] = "better"
     source: str = ""
     licence: str = ""
+    tests: list[PrincipleTest] = Field(default_factory=list)
 
 
-class _ConstitutionFile(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    constitution: Name
-    title: Form
-    description: str = ""
-    licence: str = ""
-    principles: list[Principle] = Field(min_length=1)
-
-
+@dataclass(frozen=True)
 class Constitution:
-    """A named list of principles, and where each of their texts stands."""
+    """A named list of principles.
 
-    def __init__(self, name: str, title: str, principles: tuple[Principle, ...], file: YamlFile) -> None:
-        self.name = name
-        self.title = title
-        self.principles = principles
-        self.path = file.path
-        self.source = file.text
-        self._values = {
-            (principle.id, form): _value(principle, form, _line(file, index, form))
-            for index, principle in enumerate(principles)
-            for form in FORMS
-        }
+    `origins`: where each form of each principle is written, `file:line` by (id, form); `files`: the
+    text of every file that it was read from, by name; `path`: the first of them;
+    `areas`: the tags that it promises to cover.
+    """
+
+    name: str
+    title: str
+    principles: tuple[Principle, ...]
+    path: Path
+    origins: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    licence: str = ""
+    areas: tuple[str, ...] = ()
+    _values: dict[tuple[str, str], Value] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def digest(self) -> str:
-        """The digest of what the principles say; comments and order do not count."""
-        content = {p.id: p.model_dump(exclude={"source", "licence"}) for p in self.principles}
+        """The digest of what the principles say; comments, order, sources and tests do not count."""
+        content = {p.id: p.model_dump(exclude=_NOT_ASKED) for p in self.principles}
         return digest("cai.constitution.v1", content)
 
     def value(self, principle: Principle, form: str) -> Value:
         """A form of a principle, as a text that knows its file and line."""
-        return self._values[(principle.id, form)]
+        key = (principle.id, form)
+        value = self._values.get(key)
+        if value is None:
+            origin = self.origins.get(key, self.path.name)
+            value = self._values[key] = Value(getattr(principle, form), "principle", origin)
+        return value
 
     def draw(self, seed: int, row: str, origin: str, round_number: int) -> Principle:
         """The principle for one round of critique and revision.
@@ -98,47 +138,3 @@ class Constitution:
         ranked = sorted(self.principles, key=lambda p: (draw(seed, "judge", row, p.id), p.id))
         kept = {principle.id for principle in ranked[:count]}
         return tuple(principle for principle in self.principles if principle.id in kept)
-
-
-def load_constitution(path: Path) -> Constitution:
-    """Read a constitution file.
-
-    Raises: ConstitutionError, which lists every mistake with file, line and column.
-    """
-    file = read_yaml(path, ConstitutionError)
-    content = check(file, _ConstitutionFile, ConstitutionError)
-    mistakes = _double_ids(file, content.principles)
-    if content.constitution != path.stem:
-        mistakes.append(
-            f"{file.where(('constitution',))}: the file is called {path.stem!r}, the constitution {content.constitution!r}"
-        )
-    for index, principle in enumerate(content.principles):
-        for form in FORMS:
-            if re.search(r"\{\{|\{%", getattr(principle, form)):
-                where = file.where(("principles", index, form))
-                mistakes.append(f"{where}: {form} holds template marks; a principle is plain text")
-    if mistakes:
-        raise ConstitutionError("; ".join(mistakes) + ".", "Mend those lines.")
-    return Constitution(content.constitution, content.title, tuple(content.principles), file)
-
-
-def _double_ids(file: YamlFile, principles: list[Principle]) -> list[str]:
-    first: dict[str, int] = {}
-    mistakes = []
-    for index, principle in enumerate(principles):
-        if principle.id in first:
-            earlier, _ = file.place(("principles", first[principle.id], "id"))
-            where = file.where(("principles", index, "id"))
-            mistakes.append(f"{where}: the id {principle.id!r} is taken by the principle at line {earlier}")
-        first.setdefault(principle.id, index)
-    return mistakes
-
-
-def _line(file: YamlFile, index: int, form: str) -> str:
-    line, _ = file.place(("principles", index, form))
-    return f"{file.path.parent.name}/{file.path.name}:{line}"
-
-
-def _value(principle: Principle, form: str, origin: str) -> Value:
-    text: Any = getattr(principle, form)
-    return Value(text, "principle", origin)

@@ -144,14 +144,22 @@ def check(file: YamlFile, model: type[Model], error: MakeError) -> Model:
             f"{file.path} does not hold keys and values at its top level.",
             "Start from what `cai init` writes.",
         )
+    found, mistakes = validated(file, model)
+    if found is None:
+        raise error(joined(mistakes), "")
+    return found
+
+
+def validated(file: YamlFile, model: type[Model]) -> tuple[Model | None, list[str]]:
+    """A file's data as a pydantic model, or None and every mistake with its place."""
     try:
-        return model.model_validate(file.data)
+        return model.model_validate(file.data), []
     except ValidationError as invalid:
-        mistakes = [_mistake(file, item, model) for item in invalid.errors()]
-        raise error(_join(mistakes), "") from invalid
+        return None, [_mistake(file, item, model) for item in invalid.errors()]
 
 
-def _join(mistakes: list[str]) -> str:
+def joined(mistakes: list[str]) -> str:
+    """Mistakes as one sentence or a list."""
     if len(mistakes) == 1:
         return mistakes[0]
     return f"{len(mistakes)} mistakes:\n  " + "\n  ".join(mistakes)

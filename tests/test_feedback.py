@@ -16,7 +16,6 @@ from cai.parts import Value
 from cai.principle import Constitution, Principle
 from cai.prompting import load_prompts, turn_values
 from cai.request import Request, ScoreRequest, Scores
-from cai.yaml_file import YamlFile
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,7 +26,7 @@ def _principle(name: str, **extra: object) -> Principle:
 
 
 def _constitution(*principles: Principle) -> Constitution:
-    return Constitution("test", "Test", principles, YamlFile(Path("principles/test.yaml"), {}, {}))
+    return Constitution("test", "Test", principles, Path("principles/test.yaml"))
 
 
 def _scores(p_a: float, outside: float = 0.0) -> Scores:

@@ -13,6 +13,7 @@ LAYERS: list[list[str]] = [
     ["errors", "digest"],
     ["parts", "conversation", "yaml_file", "shipped", "template_syntax", "text_features"],
     ["template", "principle"],
+    ["constitution_file"],
     ["request", "prompting"],
     ["recipe", "run_folder"],
     ["store", "engine"],

@@ -27,7 +27,6 @@ from cai.request import Completion, GenerateRequest, Request, Sampling, ScoreReq
 from cai.revise import RevisePlan
 from cai.source import Row
 from cai.steps import STEPS_DIGEST, RespondPlan, RowPlan, run_row
-from cai.yaml_file import YamlFile
 
 QUOTED = "{% for turn in turns %}{{ turn.speaker }}: {{ turn.text }}\n{% endfor %}\n<r>{{ response }}</r>\n"
 SOURCES = {
@@ -79,7 +78,7 @@ def _plan() -> RowPlan:
         )
         for name in ("one", "two", "three")
     )
-    constitution = Constitution("own", "Own", principles, YamlFile(Path("principles/own.yaml"), {}, {}))
+    constitution = Constitution("own", "Own", principles, Path("principles/own.yaml"))
     prompts = Prompts({stage: (f"{stage}.j2", text) for stage, text in SOURCES.items()}, "chat", None)  # type: ignore[misc]
     warm, greedy = Sampling(temperature=1.0, max_tokens=50), Sampling(max_tokens=50)
     return RowPlan(

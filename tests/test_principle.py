@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from cai.constitution_file import load_constitution
 from cai.errors import ConstitutionError
-from cai.principle import FORMS, Constitution, load_constitution
+from cai.principle import FORMS, Constitution
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = sorted((ROOT / "principles").glob("*.yaml"))

@@ -18,9 +18,9 @@ pytest.importorskip("transformers")
 from safetensors import safe_open  # noqa: E402
 from tokenizers import Tokenizer  # noqa: E402
 
+from cai.constitution_file import load_constitution  # noqa: E402
 from cai.conversation import Turn  # noqa: E402
 from cai.parts import Value  # noqa: E402
-from cai.principle import load_constitution  # noqa: E402
 from cai.prompting import principle_values, turn_values  # noqa: E402
 from cai.shipped import shipped  # noqa: E402
 from cai.toy import MODEL_FOLDER  # noqa: E402

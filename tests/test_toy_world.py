@@ -12,9 +12,9 @@ from random import Random
 
 import pytest
 
+from cai.constitution_file import load_constitution
 from cai.conversation import Pair, parse_transcript, split_pair, write_transcript
 from cai.errors import InputError
-from cai.principle import load_constitution
 from cai.shipped import shipped
 from cai.toy import read_truth, truth_key, write_world
 from cai.toy.flaws import KINDS

@@ -181,7 +181,7 @@ def test_an_installed_program_finds_everything_that_is_shipped(installed: Instal
 
 def test_constitutions_and_both_forms_of_templates_load(installed: Installed) -> None:
     code = (
-        "from cai.principle import load_constitution\n"
+        "from cai.constitution_file import load_constitution\n"
         "from cai.prompting import load_prompts\n"
         "from cai.shipped import shipped\n"
         "for form in ('chat', 'completion'): load_prompts(shipped('prompts'), form)\n"

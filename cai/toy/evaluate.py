@@ -19,10 +19,11 @@ from typing import Any
 
 import torch
 
+from cai.constitution_file import load_constitution
 from cai.conversation import Pair, parse_transcript, split_pair
 from cai.digest import draw
 from cai.parts import Value
-from cai.principle import FORMS, load_constitution
+from cai.principle import FORMS
 from cai.prompting import OPTIONS, Prompts, load_prompts, principle_values, turn_values
 from cai.shipped import shipped
 from cai.template import Rendered

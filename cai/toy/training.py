@@ -24,8 +24,8 @@ from typing import Any, Literal
 import torch
 from tokenizers import Tokenizer
 
+from cai.constitution_file import load_constitution
 from cai.digest import digest, draw
-from cai.principle import load_constitution
 from cai.prompting import load_prompts
 from cai.shipped import shipped
 from cai.toy.chat import END, PAD
