@@ -10,8 +10,10 @@
     ├── RunError                 a run folder
     │   ├── RunLockedError       another process is writing to it
     │   └── StoreError           the store is damaged or cannot be written
+    ├── DoctorError              a model is not fit for its role; the fault by its name
     └── EngineError              a model that was asked
         ├── EngineRefusedError   it will refuse every such request: wrong model, wrong arguments
+        │   └── RolesRefusedError  its chat template refuses a role, or leaves out what one says
         ├── EngineAnswerError    it answered with something that is no answer
         └── TransientEngineError it may answer the same request later
             └── EngineDownError  it cannot be reached at all
@@ -73,12 +75,24 @@ class StoreError(RunError):
     """The store is damaged, of an unknown version, or cannot be written."""
 
 
+class DoctorError(CaiError):
+    """A model is not fit for its role (`cai doctor`). `faults`: their names, the first one decides."""
+
+    def __init__(self, problem: str, remedy: str = "", faults: tuple[str, ...] = ()) -> None:
+        super().__init__(problem, remedy)
+        self.faults = faults
+
+
 class EngineError(CaiError):
     """A model could not be asked, or what it answered is no answer."""
 
 
 class EngineRefusedError(EngineError):
     """The engine will refuse every such request (wrong model name, unknown argument)."""
+
+
+class RolesRefusedError(EngineRefusedError):
+    """The chat template refuses a role that a prompt uses, or leaves out what one says."""
 
 
 class EngineAnswerError(EngineError):

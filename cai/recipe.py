@@ -222,8 +222,18 @@ class RunSection(_Section):
     gpu_hour_price: Annotated[float, Field(ge=0, strict=False)] | None = None
 
 
+class DoctorSection(_Section):
+    """Known-answer pairs that prove a judge before the first row (cai/doctor/probes.py says how
+    such a file is written). `probes`: a file, or the one that comes with the program."""
+
+    probes: str = "doctor/probes.yaml"
+
+
 class Recipe(_Section):
-    """A whole recipe. `constitutions` maps subset patterns (`helpful-*`) to constitutions, first match wins."""
+    """A whole recipe. `constitutions` maps subset patterns (`helpful-*`) to constitutions, first match wins.
+
+    `doctor: false` begins a run without proving its judges.
+    """
 
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     sources: list[SourceSection] = Field(min_length=1)
@@ -236,6 +246,7 @@ class Recipe(_Section):
     dataset: DatasetSection = Field(default_factory=DatasetSection)
     pilot: PilotSection = Field(default_factory=PilotSection)
     run: RunSection = Field(default_factory=RunSection)
+    doctor: DoctorSection | Literal[False] = Field(default_factory=DoctorSection)
 
     def constitution_for(self, subset: str) -> str | None:
         """The constitution of a subset, or None where no pattern fits."""

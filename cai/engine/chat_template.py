@@ -33,7 +33,7 @@ import jinja2.nodes
 import jinja2.parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from cai.errors import EngineRefusedError
+from cai.errors import EngineRefusedError, RolesRefusedError
 
 Strip = Literal["none", "white", "newlines"]
 Shape = tuple[tuple[str, str | None], ...]
@@ -125,7 +125,7 @@ class ChatTemplate:
                 messages=messages, tools=None, documents=None, add_generation_prompt=prompt, **arguments
             )
         except Exception as error:  # a template is a program: it fails in every way there is
-            raise EngineRefusedError(
+            raise RolesRefusedError(
                 f"The chat template refuses messages of the roles {', '.join(roles)}: {error}.",
                 "Let the prompts use other roles (prompts/README.md), or give the model another template.",
             ) from error
@@ -158,7 +158,7 @@ class ChatTemplate:
         literals, found = tuple(cut[::2]), [int(index) for index in cut[1::2]]
         for index, (role, blank) in enumerate(shape):
             if blank is None and index not in found:
-                raise EngineRefusedError(
+                raise RolesRefusedError(
                     f"The chat template leaves out what the {role} says (message {index + 1}).",
                     "Let the prompts use other roles (prompts/README.md), or give the model another template.",
                 )
