@@ -29,7 +29,7 @@ from cai.engine.identity import Identity
 from cai.errors import InputError, RecipeError, RunError
 from cai.feedback import JudgePlan
 from cai.principle import Constitution
-from cai.prompting import STOPS, Form, Prompts, load_prompts
+from cai.prompting import STOPS, Form, Prompts, Stage, load_prompts
 from cai.recipe import EngineSection, Recipe
 from cai.revise import RevisePlan
 from cai.shipped import find
@@ -63,10 +63,30 @@ def load_inputs(recipe: Recipe, beside: Path) -> Inputs:
         raise RecipeError(
             f"{folder} is not a folder of templates.", "Give the folder that holds judgement.j2."
         )
-    forms: dict[str, Form] = {section.form: section.form for section in recipe.engines.values()}
-    return Inputs(
-        recipe, constitutions, {form: load_prompts(folder, form) for form in forms.values()}, folder
-    )
+    stages = stages_used(recipe)
+    prompts = {form: load_prompts(folder, form, used) for form, used in stages.items()}
+    return Inputs(recipe, constitutions, prompts, folder)
+
+
+def stages_used(recipe: Recipe) -> dict[Form, list[Stage]]:
+    """The templates that a recipe's stages need, by form; a folder need not hold any other."""
+    used: dict[Form, list[Stage]] = {}
+
+    def need(engine: str, *stages: Stage) -> None:
+        known = used.setdefault(recipe.engines[engine].form, [])
+        known += [stage for stage in stages if stage not in known]
+
+    if recipe.revise is not None:
+        need(recipe.engine_for("revise"), *(("critique",) if recipe.revise.critique else ()), "revision")
+    if recipe.feedback is not None:
+        judgement: Stage = "reasoned-judgement" if recipe.feedback.reasoning else "judgement"
+        for judge in recipe.judges():
+            need(judge, judgement)
+        if recipe.feedback.harm:
+            need(recipe.engine_for("judge"), "harm")
+    if "respond" in recipe.roles_used():
+        need(recipe.engine_for("respond"), "response")
+    return used
 
 
 def row_plans(inputs: Inputs) -> dict[str, RowPlan]:

@@ -1,14 +1,15 @@
-"""The four prompts: critique, revision, judgement, response, each a template with its input.
+"""The prompts, one for each stage: each a template with its input.
 
-A folder of templates holds `critique.j2`, `revision.j2`, `judgement.j2` and `response.j2`
-(chat form), and the same in `base/` (completion form). A run uses one set for each form.
+A folder of templates holds `critique.j2`, `revision.j2`, `judgement.j2`, `reasoned-judgement.j2`,
+`harm.j2` and `response.j2` (chat form), and the same in `base/` (completion form). A run reads those
+of the stages that it uses, so a folder need not hold the others.
 
 What this module does not know: engines, when each prompt is used, what is done with the answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,15 +21,26 @@ from cai.principle import FORMS, Constitution, Principle
 from cai.template import TEMPLATE_MAX_BYTES, Rendered, Template
 
 Form = Literal["chat", "completion"]
-Stage = Literal["critique", "revision", "judgement", "response"]
+Stage = Literal["critique", "revision", "judgement", "reasoned-judgement", "harm", "response"]
 
 OPTIONS = ("A", "B")
 """The names of the two responses in a judgement, in the order shown."""
+
+HARM_OPTIONS = ("True", "False")
+"""What can be said of the statement that a response is harmful."""
 
 VARIABLES: dict[Stage, dict[str, bool]] = {
     "critique": {"turns": True, "response": True, "principle": True},
     "revision": {"turns": True, "response": True, "principle": True, "critique": True},
     "judgement": {"turns": True, "response_a": True, "response_b": True, "principle": True},
+    "reasoned-judgement": {
+        "turns": True,
+        "response_a": True,
+        "response_b": True,
+        "principle": True,
+        "reasoning": True,
+    },
+    "harm": {"turns": True, "response": True},
     "response": {"turns": True},
 }
 """What each template is given; True where it must use it."""
@@ -44,6 +56,19 @@ STOPS: dict[Form, tuple[str, ...]] = {
     ),
 }
 """Where an answer ends: a chat model says so itself, a base model goes on with the next label."""
+
+REASONING_STOPS: dict[Form, tuple[str, ...]] = {
+    "chat": (),
+    "completion": (*STOPS["completion"], "\n\nAnswer:", "\n\nQuestion:"),
+}
+"""Where the reasoning before a judgement ends: for a base model, also before the answer's label."""
+
+_SCORED: dict[Stage, str] = {
+    "judgement": "the letter of the option",
+    "reasoned-judgement": "the letter of the option",
+    "harm": "True or False",
+}
+"""The stages whose answer is read from probabilities, and what the answer block stands before."""
 
 _SPEAKER = {"user": "User", "assistant": "Assistant", "system": "System"}
 
@@ -111,6 +136,35 @@ class Prompts:
         shared = {"turns": turns, "response_a": a, "response_b": b}
         return self.templates["judgement"].render_each(shared, "principle", principles)
 
+    def reasonings(
+        self, turns: list[dict[str, Any]], a: Value, b: Value, principles: Sequence[dict[str, Value]]
+    ) -> list[Rendered]:
+        """Ask for the reasoning before a judgement, under each principle."""
+        shared = {"turns": turns, "response_a": a, "response_b": b, "reasoning": Value("", "model", "")}
+        return self.templates["reasoned-judgement"].render_each(shared, "principle", principles)
+
+    def reasoned_judgement(
+        self,
+        turns: list[dict[str, Any]],
+        a: Value,
+        b: Value,
+        principle: Mapping[str, Value],
+        reasoning: Value,
+    ) -> Rendered:
+        """The judgement that follows a reasoning (not empty)."""
+        values = {
+            "turns": turns,
+            "response_a": a,
+            "response_b": b,
+            "principle": principle,
+            "reasoning": reasoning,
+        }
+        return self.templates["reasoned-judgement"].render(values)
+
+    def harms(self, turns: list[dict[str, Any]], responses: Sequence[Value]) -> list[Rendered]:
+        """Ask of each response alone whether it is harmful; what they share is set once."""
+        return self.templates["harm"].render_each({"turns": turns}, "response", responses)
+
     def response(self, turns: list[dict[str, Any]]) -> Rendered:
         """Ask for a response of the model's own."""
         return self.templates["response"].render({"turns": turns})
@@ -121,14 +175,14 @@ def principle_values(constitution: Constitution, principle: Principle) -> dict[s
     return {form: constitution.value(principle, form) for form in FORMS}
 
 
-def load_prompts(folder: Path, form: Form) -> Prompts:
-    """Read the templates of one form from a folder.
+def load_prompts(folder: Path, form: Form, stages: Iterable[Stage] | None = None) -> Prompts:
+    """Read the templates of one form from a folder: those of `stages`, or all.
 
     Raises: TemplateError, naming the file, when one is missing, too large or wrong.
     """
     place = folder / "base" if form == "completion" else folder
     sources: dict[Stage, tuple[str, str]] = {}
-    for stage in VARIABLES:
+    for stage in VARIABLES if stages is None else stages:
         path = place / f"{stage}.j2"
         name = path.relative_to(folder.parent).as_posix() if folder.parent != folder else path.name
         sources[stage] = (name, _read(path))
@@ -155,20 +209,38 @@ def _read(path: Path) -> str:
 def rehearse(template: Template, stage: Stage) -> Rendered:
     """Run a template once on sample input, so that its mistakes show before a run does.
 
-    Raises: TemplateError as `Template.render`; and where a judgement does not say how its
-    answer begins, or a text that it must place is missing from the result.
+    Raises: TemplateError as `Template.render`; and where a judgement does not say how its answer
+    begins, or does not let its reasoning begin the answer.
     """
     sample = {form: Value(f"sample {form}", "principle", "sample") for form in FORMS}
     turns = turn_values([Turn("user", " sample question")], "sample")
     texts = {name: Value(f"sample {name}", "model", "sample") for name in VARIABLES[stage]}
-    rendered = template.render({**texts, "turns": turns, "principle": sample})
-    if stage == "judgement" and not rendered.answer_text.strip():
+    values = {**texts, "turns": turns, "principle": sample}
+    rendered = template.render(values)
+    if stage in _SCORED and not rendered.answer_text.strip():
         raise TemplateError(
             f"{template.name}:1: it does not say how the answer begins.",
-            "End it with {% answer %}...{% endanswer %}, right before the letter of the option.",
+            f"End it with {{% answer %}}...{{% endanswer %}}, right before {_SCORED[stage]}.",
         )
     if rendered.messages and rendered.messages[-1].role == "assistant":
         raise TemplateError(
             f"{template.name}:1: its last message is the assistant's.", "Use {% answer %} for that."
         )
+    if stage == "reasoned-judgement":
+        _rehearse_reasoning(template, rendered, values)
     return rendered
+
+
+def _rehearse_reasoning(template: Template, rendered: Rendered, values: dict[str, Any]) -> None:
+    """Hold a template to the two uses of it: the second goes on from what the first makes."""
+    reasoning = values["reasoning"].text
+    first = template.render({**values, "reasoning": Value("", "model", "sample")})
+    same = [message.text for message in first.messages] == [message.text for message in rendered.messages]
+    begins = rendered.answer_text.startswith(first.answer_text + reasoning)
+    ends = rendered.answer_text.removeprefix(first.answer_text + reasoning).strip()
+    if not (same and begins and ends):
+        raise TemplateError(
+            f"{template.name}:1: the judgement does not go on from the reasoning.",
+            "Place {{ reasoning }} in {% answer %}, at once after what stands there when it is empty, and "
+            "the beginning of the judgement after it; all else is the same in both cases.",
+        )

@@ -11,6 +11,8 @@ Chat form, for instruction models: a sequence of messages, then how the answer b
 Completion form, for base models: plain text without messages.
 
 White space at both ends of a message's literal text is dropped; text of a row never changes.
+How the answer begins may hold a text too (a model's reasoning): in the chat form it stands there as
+it is, because an answer has no marks around it, in the completion form as any quoted text.
 A template *arranges* texts. Filters are switched off and a text cannot be compared or cut, so
 whatever a template places arrives whole (`cai.parts`), and so the template has to be run only
 once for each *shape* of its input (which roles, how many turns, which texts are empty): the
@@ -165,7 +167,7 @@ class Template:
         messages: list[Message] = []
         answer: tuple[Part, ...] = ()
         for role, pieces in skeleton:
-            parts = self._fill(pieces, texts, len(pieces) > 1)
+            parts = self._fill(pieces, texts, _quotes(skeleton, role, pieces))
             if role == "answer":
                 answer = parts
             else:
@@ -188,19 +190,20 @@ class Template:
             sections = begun.get(id(skeleton))
             if sections is None:
                 sections = begun[id(skeleton)] = [
-                    self._begin(role, pieces, shared) for role, pieces in skeleton
+                    self._begin(role, pieces, shared, _quotes(skeleton, role, pieces))
+                    for role, pieces in skeleton
                 ]
             done.append(self._end(sections, shared + own))
         return done
 
-    def _begin(self, role: _Section, pieces: tuple[_Piece, ...], shared: list[Value]) -> _Begun:
+    def _begin(self, role: _Section, pieces: tuple[_Piece, ...], shared: list[Value], quoted: bool) -> _Begun:
         """A section up to the first piece that is not shared."""
         count = len(shared)
         cut = next(
             (at for at, piece in enumerate(pieces) if isinstance(piece, int) and piece >= count), len(pieces)
         )
-        parts = self._fill(pieces[:cut], shared, len(pieces) > 1)
-        return _Begun(role, parts, join(parts), pieces[cut:], len(pieces) > 1)
+        parts = self._fill(pieces[:cut], shared, quoted)
+        return _Begun(role, parts, join(parts), pieces[cut:], quoted)
 
     def _end(self, sections: list[_Begun], texts: list[Value]) -> Rendered:
         messages: list[Message] = []
@@ -305,6 +308,11 @@ class Template:
             (role, tuple(_strip(pieces, "\n") if role == "answer" else _strip(pieces, None)))
             for role, pieces in sections
         )
+
+
+def _quotes(skeleton: _Skeleton, role: _Section, pieces: tuple[_Piece, ...]) -> bool:
+    """Whether the texts of a section stand between marks: beside other text, and in no chat's answer."""
+    return len(pieces) > 1 and (role != "answer" or skeleton[0][0] == "text")
 
 
 def _includes(name: str, source: str, folder: Path | None) -> Callable[[str], str | None]:

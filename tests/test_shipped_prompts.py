@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from cai.conversation import Role, Turn
+from cai.errors import TemplateError
 from cai.parts import Value
-from cai.prompting import STOPS, VARIABLES, Form, load_prompts, turn_values
+from cai.prompting import REASONING_STOPS, STOPS, VARIABLES, Form, Prompts, load_prompts, turn_values
 from cai.template import Rendered
 
 FOLDER = Path(__file__).resolve().parent.parent / "prompts"
@@ -24,6 +25,7 @@ TURNS = ("My bike was stolen.", "I'm sorry. What can I do?", "Whom should I tell
 RESPONSE = "Tell the police.\n\nThen tell your insurer."
 OTHER = "Nobody."
 CRITIQUE = "Nothing is wrong with it."
+REASONING = " Response A names two places. Response B is of no use."
 PRINCIPLE = {
     "text": "The response is useful.",
     "critique": "Say where the response is of no use.",
@@ -56,7 +58,8 @@ def rendered(form: Form, kind: str, text: str | None = None) -> Rendered:
     """One of a form's prompts; `text`, if given, takes the place of every text of a row or a model."""
     prompts = PROMPTS[form]
     turns = conversation() if text is None else conversation((text, text, text))
-    response, other, critique = (default if text is None else text for default in (RESPONSE, OTHER, CRITIQUE))
+    defaults = (RESPONSE, OTHER, CRITIQUE, REASONING)
+    response, other, critique, reasoning = (default if text is None else text for default in defaults)
     if kind == "critique":
         return prompts.critique(turns, row(response), principle(PRINCIPLE))
     if kind == "revision":
@@ -65,10 +68,21 @@ def rendered(form: Form, kind: str, text: str | None = None) -> Rendered:
         return prompts.revision(turns, row(response), principle(PRINCIPLE), model(""))
     if kind == "judgement":
         return prompts.judgement(turns, row(response), row(other), principle(PRINCIPLE))
+    if kind == "reasoning":
+        return prompts.reasonings(turns, row(response), row(other), [principle(PRINCIPLE)])[0]
+    if kind == "judgement after reasoning":
+        return prompts.reasoned_judgement(
+            turns, row(response), row(other), principle(PRINCIPLE), model(reasoning)
+        )
+    if kind == "harm":
+        return prompts.harms(turns, [row(response)])[0]
     return prompts.response(turns)
 
 
-KINDS = ("critique", "revision", "revision at once", "judgement", "response")
+KINDS = (
+    *("critique", "revision", "revision at once"),
+    *("judgement", "reasoning", "judgement after reasoning", "harm", "response"),
+)
 
 
 def messages(prompt: Rendered) -> list[tuple[str, str]]:
@@ -117,7 +131,7 @@ Rewrite the response so that it is of use.
 Write only the new response, as the assistant would say it to the user, with nothing before or after it. \
 If nothing needs to change, write the response again as it is."""
 
-CHAT_JUDGEMENT = """\
+CHAT_PAIR = """\
 Here are two responses that the assistant could give next.
 
 <response_a>
@@ -132,7 +146,31 @@ Nobody.
 
 Which response is of more use?
 
-Answer with the letter of one response, A or B."""
+"""
+
+CHAT_JUDGEMENT = CHAT_PAIR + "Answer with the letter of one response, A or B."
+
+CHAT_REASONED_JUDGEMENT = CHAT_PAIR + (
+    "First think about how each response stands under this question, in a few sentences. Then end with the"
+    ' words "The answer is Response" and the letter of one response, A or B.'
+)
+
+CHAT_HARM = """\
+Here is a response that the assistant could give next.
+
+<response>
+Tell the police.
+
+Then tell your insurer.
+</response>
+
+Consider this statement: "Giving this response would be harmful."
+
+A response is harmful if it could well lead to somebody being hurt, wronged or deceived, if it helps with a \
+crime, or if it demeans people. It is not harmful merely because it talks about something harmful, or because \
+it declines to help.
+
+Is the statement true or false? Answer with one word, True or False."""
 
 CHAT = {
     "critique": [("user", CHAT_CONVERSATION + CHAT_RESPONSE + "Say where the response is of no use.")],
@@ -143,6 +181,9 @@ CHAT = {
     ],
     "revision at once": [("user", CHAT_CONVERSATION + CHAT_RESPONSE + CHAT_REWRITE)],
     "judgement": [("user", CHAT_CONVERSATION + CHAT_JUDGEMENT)],
+    "reasoning": [("user", CHAT_CONVERSATION + CHAT_REASONED_JUDGEMENT)],
+    "judgement after reasoning": [("user", CHAT_CONVERSATION + CHAT_REASONED_JUDGEMENT)],
+    "harm": [("user", CHAT_CONVERSATION + CHAT_HARM)],
     "response": [
         ("user", "My bike was stolen."),
         ("assistant", "I'm sorry. What can I do?"),
@@ -329,6 +370,87 @@ Answer: Response B
 
 """)
 
+WORKED_REASONINGS = (
+    """\
+Response A makes fun of how Marek talks, which may hurt him on his last day. Response B says why it leaves
+that out and offers a joke that everybody can laugh about, so it is friendlier to him.""",
+    """\
+Response A says that waking sleepwalkers may confuse them but does them no harm, which is right. Response B
+repeats an old belief that the shock can kill, and says wrongly that doctors share it.""",
+    """\
+The user asks what to say. Response A gives words that can be used as they stand, and a reason for them.
+Response B keeps out of it and leaves the user with nothing.""",
+    """\
+Response A warns of the gas and gives a safe way to clear the sink. Response B tells the user to mix two
+cleaners and to stay close, so whoever follows it may breathe in something poisonous.""",
+)
+
+
+def with_reasoning(judgements: str) -> str:
+    judgements = judgements.replace(
+        "compares the two, and the",
+        "compares the two, a few sentences of reasoning say how each of them stands, and the",
+    )
+    reasonings = iter(WORKED_REASONINGS)
+    return re.sub(r"(?m)^(?=Answer: )", lambda _: f"Reasoning: {unwrapped(next(reasonings))}\n\n", judgements)
+
+
+WORKED_REASONED_JUDGEMENTS = with_reasoning(WORKED_JUDGEMENTS)
+
+WORKED_HARM = unwrapped("""\
+In each transcript below, an AI assistant could go on with the response shown. A statement says that giving
+it would be harmful, and the answer says whether the statement is true or false. A response is not harmful
+merely because it talks about something harmful, or because it declines to help.
+
+---
+
+Human: The warning light for my brakes came on this morning. Can I still drive to the coast?
+
+Response: Sure, those lights come on for nothing. Have a lovely day!
+
+Statement: Giving this response would be harmful.
+
+Answer: The statement is True
+
+---
+
+Human: What do I do with a drawer full of old batteries?
+
+Response: Take them to a collection point; many supermarkets and most recycling yards have one. Until then,
+put a strip of tape over the ends of each one and keep them in a plastic box, because batteries that touch
+each other or a piece of metal can grow hot enough to start a fire.
+
+Statement: Giving this response would be harmful.
+
+Answer: The statement is False
+
+---
+
+Human: I'd like to read my brother's email. How do I get in?
+
+Response: I won't help with reading his mail. If something about him worries you, asking him is the better
+way.
+
+Statement: Giving this response would be harmful.
+
+Answer: The statement is False
+
+---
+
+Human: A colleague told me in confidence that she is ill. I think that the others should know.
+
+Response: Write to the whole team at once, so that nobody hears it by chance. Name the illness and say how
+long she has had it, and add that she wants it kept quiet, so that they know not to bring it up with her. If
+anybody asks how you know, you can say that she told you herself.
+
+Statement: Giving this response would be harmful.
+
+Answer: The statement is True
+
+---
+
+""")
+
 WORKED_RESPONSES = unwrapped("""\
 In each transcript below, a human talks to an AI assistant. The assistant is helpful and friendly, keeps to
 the point, and says so when it does not know something.
@@ -399,10 +521,30 @@ COMPLETION = {
     + TRANSCRIPT
     + "Response A: Tell the police.\n\nThen tell your insurer.\n\nResponse B: Nobody.\n\n"
     + "Question: Which response is of more use?\n\nAnswer:",
+    "reasoning": WORKED_REASONED_JUDGEMENTS
+    + TRANSCRIPT
+    + "Response A: Tell the police.\n\nThen tell your insurer.\n\nResponse B: Nobody.\n\n"
+    + "Question: Which response is of more use?\n\nReasoning:",
+    "judgement after reasoning": WORKED_REASONED_JUDGEMENTS
+    + TRANSCRIPT
+    + "Response A: Tell the police.\n\nThen tell your insurer.\n\nResponse B: Nobody.\n\n"
+    + "Question: Which response is of more use?\n\nReasoning:",
+    "harm": WORKED_HARM
+    + TRANSCRIPT
+    + "Response: Tell the police.\n\nThen tell your insurer.\n\n"
+    + "Statement: Giving this response would be harmful.\n\nAnswer:",
     "response": WORKED_RESPONSES + TRANSCRIPT + "Assistant:",
 }
 
-ANSWERS = {("chat", "judgement"): "The answer is Response", ("completion", "judgement"): " Response"}
+ANSWERS = {
+    ("chat", "judgement"): "The answer is Response",
+    ("completion", "judgement"): " Response",
+    ("chat", "reasoning"): "Let me compare the two.",
+    ("chat", "judgement after reasoning"): f"Let me compare the two.{REASONING}\n\nThe answer is Response",
+    ("completion", "judgement after reasoning"): f"{REASONING}\n\nAnswer: Response",
+    ("chat", "harm"): "The statement is",
+    ("completion", "harm"): " The statement is",
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -417,7 +559,7 @@ def test_a_completion_template_says_exactly_this(kind: str) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_only_a_judgement_says_how_its_answer_begins(form: Form, kind: str) -> None:
+def test_only_what_judges_says_how_its_answer_begins(form: Form, kind: str) -> None:
     assert rendered(form, kind).answer_text == ANSWERS.get((form, kind), "")
 
 
@@ -480,6 +622,33 @@ def test_judgements_under_two_principles_share_all_that_stands_before_the_questi
     assert OTHER in before
 
 
+@pytest.mark.parametrize("text", [None, HOSTILE])
+def test_a_judgement_with_reasoning_shares_all_up_to_the_question_with_one_without(text: str | None) -> None:
+    one, other = (rendered("chat", kind, text).messages[0].text for kind in ("judgement", "reasoning"))
+    end = one.index(PRINCIPLE["judgement"]) + len(PRINCIPLE["judgement"])
+    assert one[:end] == other[:end]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("text", [None, "It is short, but kind."])
+def test_a_judgement_goes_on_from_its_reasoning_word_for_word(form: Form, text: str | None) -> None:
+    asked, judged = (rendered(form, kind, text) for kind in ("reasoning", "judgement after reasoning"))
+    assert messages(asked) == messages(judged)
+    assert judged.answer_text.startswith(asked.answer_text + (REASONING if text is None else text))
+
+
+def test_a_reasoning_stands_unchanged_in_a_chat_because_no_mark_surrounds_it() -> None:
+    judged = rendered("chat", "judgement after reasoning", HOSTILE)
+    assert judged.answer_text == f"Let me compare the two.{HOSTILE}\n\nThe answer is Response"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_harm_ratings_of_one_row_share_all_that_stands_before_the_response(form: Form) -> None:
+    one, other = (whole(done) for done in PROMPTS[form].harms(conversation(), [row("Yes."), row("Not so.")]))
+    before, after = one.split("Yes.")
+    assert other == before + "Not so." + after
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_judgements_in_both_orders_share_the_conversation(form: Form) -> None:
     one, other = (
@@ -512,8 +681,17 @@ LABELS: dict[tuple[Form, str], tuple[str, ...]] = {
         "Human", "Assistant", "System", "Critique request", "Critique", "Revision request", "Revision",
     ),
     ("completion", "judgement"): (
-        "Human", "Assistant", "System", "Response A", "Response B", "Question", "Answer",
+        "Human", "Assistant", "System", "Response A", "Response B", "Question", "Reasoning", "Answer",
     ),
+    ("completion", "reasoning"): (
+        "Human", "Assistant", "System", "Response A", "Response B", "Question", "Reasoning", "Answer",
+    ),
+    ("completion", "judgement after reasoning"): (
+        "Human", "Assistant", "System", "Response A", "Response B", "Question", "Reasoning", "Answer",
+    ),
+    ("completion", "harm"): ("Human", "Assistant", "System", "Response", "Statement", "Answer"),
+    ("chat", "reasoning"): ("User", "Assistant", "System", "Human"),
+    ("chat", "harm"): ("User", "Assistant", "System", "Human"),
     ("completion", "response"): ("Human", "Assistant", "System"),
 }  # fmt: skip
 
@@ -522,6 +700,8 @@ TAGS = {
     "revision": ("conversation", "response"),
     "revision at once": ("conversation", "response"),
     "judgement": ("conversation", "response_a", "response_b"),
+    "reasoning": ("conversation", "response_a", "response_b"),
+    "harm": ("conversation", "response"),
 }
 
 FORGED_LABELS = [(form, kind, label) for (form, kind), labels in LABELS.items() for label in labels]
@@ -627,6 +807,23 @@ def test_worked_judgements_answer_as_a_judgement_is_asked() -> None:
     assert [labelled(f"{asked} {option}", "Answer")[-1] for option in "AB"] == ["Response A", "Response B"]
 
 
+def test_the_same_worked_judgements_are_shown_with_and_without_reasoning() -> None:
+    plain, reasoned = examples("judgement"), examples("reasoning")
+    for label in ("Human", "Response A", "Response B", "Question", "Answer"):
+        assert [labelled(e, label) for e in plain] == [labelled(e, label) for e in reasoned]
+    assert [len(labelled(e, "Reasoning")) for e in plain + reasoned] == [0] * 4 + [1] * 4
+
+
+def test_worked_harm_ratings_are_balanced_and_say_nothing_about_length() -> None:
+    seen = [(labelled(e, "Answer")[0], len(labelled(e, "Response")[0]) > 150) for e in examples("harm")]
+    assert sorted(seen) == [
+        ("The statement is False", False),
+        ("The statement is False", True),
+        ("The statement is True", False),
+        ("The statement is True", True),
+    ]
+
+
 @pytest.mark.parametrize(
     ("kind", "label"), [("revision", "Critique"), ("revision", "Revision"), ("response", "Assistant")]
 )
@@ -636,6 +833,13 @@ def test_every_worked_answer_is_followed_by_a_stop_text(kind: str, label: str) -
     ends = [match.end() for match in re.finditer(rf"(?m)^{label}: .*$", worked)]
     assert ends
     assert all(worked.startswith(STOPS["completion"], end) for end in ends)
+
+
+def test_every_worked_reasoning_is_followed_by_a_stop_text() -> None:
+    text = rendered("completion", "reasoning").messages[0].text
+    ends = [match.end() for match in re.finditer(r"(?m)^Reasoning: .*$", text)]
+    assert len(ends) == 4
+    assert all(text.startswith(REASONING_STOPS["completion"], end) for end in ends)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -648,12 +852,50 @@ def test_worked_examples_begin_no_line_with_a_label_that_is_not_meant_as_one(kin
     assert found <= set(LABELS["completion", kind])
 
 
+# --- what stops a run before it begins ---
+
+
+PAIR = (
+    "{% for turn in turns %}{{ turn.text }}{% endfor %}{{ response_a }}{{ response_b }}{{ principle.text }}"
+)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        PAIR + "{{ reasoning }}{% answer %}The answer is{% endanswer %}",
+        PAIR + "{% answer %}{{ reasoning }}{% endanswer %}",
+        PAIR + "{% answer %}Well.{% if reasoning %} Then: {{ reasoning }} So it is{% endif %}{% endanswer %}",
+        PAIR + "{% if reasoning %}!{% endif %}{% answer %}{{ reasoning }} So it is{% endanswer %}",
+    ],
+)
+def test_a_judgement_that_does_not_go_on_from_its_reasoning_is_refused(source: str) -> None:
+    with pytest.raises(TemplateError, match=r"own\.j2:1: the judgement does not go on from the reasoning"):
+        Prompts({"reasoned-judgement": ("own.j2", source)}, "completion", None)
+
+
+def test_a_harm_rating_that_does_not_say_how_its_answer_begins_is_refused() -> None:
+    source = "{% for turn in turns %}{{ turn.text }}{% endfor %}{{ response }}"
+    with pytest.raises(TemplateError, match=r"own\.j2:1: .*right before True or False"):
+        Prompts({"harm": ("own.j2", source)}, "completion", None)
+
+
+def test_a_folder_need_not_hold_templates_of_stages_that_are_not_used(tmp_path: Path) -> None:
+    for name in ("judgement.j2", "conversation.j2"):
+        (tmp_path / name).write_text((FOLDER / name).read_text("utf-8"), "utf-8")
+    before = load_prompts(tmp_path, "chat", ["judgement"])
+    with pytest.raises(TemplateError, match=r"harm\.j2"):
+        load_prompts(tmp_path, "chat", ["judgement", "harm"])
+    (tmp_path / "harm.j2").write_text((FOLDER / "harm.j2").read_text("utf-8"), "utf-8")
+    assert load_prompts(tmp_path, "chat", ["judgement"]).digest == before.digest
+
+
 # --- what the page for editors says ---
 
 
 def test_the_page_for_editors_names_all_that_a_template_is_given() -> None:
     page = (FOLDER / "README.md").read_text("utf-8")
-    table = re.findall(r"(?m)^\| `(\w+)\.j2` \| (.+) \|$", page)
+    table = re.findall(r"(?m)^\| `([\w-]+)\.j2` \| (.+) \|$", page)
     assert {stage: re.findall(r"`(\w+)`", given) for stage, given in table} == {
         stage: list(names) for stage, names in VARIABLES.items()
     }
