@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cai.compare import statistics
-from cai.compare.figures import Agreement, Calibration, Estimate, Group, Length
+from cai.compare.figures_v1 import Agreement, Calibration, Estimate, Group, Length
 from cai.compare.statistics import Bools
 from cai.compare.traces import ABSTAINED, FIRST, SECOND, TIE, Table
 from cai.digest import draw

@@ -14,7 +14,7 @@ import orjson
 
 from cai.compare import agreement
 from cai.compare.disagreements import disagreements
-from cai.compare.figures import Comparison
+from cai.compare.figures_v1 import Comparison
 from cai.compare.judging import judging, principles
 from cai.compare.planted import Planted, planted_figures
 from cai.compare.revisions import revision_figures

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cai.compare.figures import Disagreement
+from cai.compare.figures_v1 import Disagreement
 from cai.compare.traces import SECOND, Table, Traces
 from cai.dataset.labels import label
 

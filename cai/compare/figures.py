@@ -1,39 +1,58 @@
 """The figures of a comparison, as plain data; `comparison.json` has the same names as keys.
 
-Every rate carries its count and its interval. Where nothing was counted, value and interval are
-null; a figure is never NaN. Intervals are at 95 %.
+Every rate carries its count and its interval (estimates.py). Where nothing was counted, value and
+interval are null; a figure is never NaN. Intervals are at 95 %. Pairs that share a prompt's first
+turn are one cluster, and intervals allow for it.
 
-What this module does not know: how a figure is computed (statistics.py), how it is shown (screen.py).
+`json_schema` gives the JSON Schema of the file. A change of form is a change of `FORM`.
+
+What this module does not know: how a figure is computed, how it is shown (screen.py).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+from cai.compare.estimates import Estimate, Rate, Scanned
+from cai.compare.judge_figures import (
+    Bias,
+    HarmFigures,
+    JudgePair,
+    Judging,
+    PrincipleFigures,
+    PrincipleMatrix,
+    Term,
+)
+from cai.compare.revision_figures import (
+    Change,
+    FlagFigures,
+    OwnRevisions,
+    Phrase,
+    Preferred,
+    RevisionFigures,
+    RoundFigures,
+)
+
+FORM = "cai.comparison.v2"
 
 
 @dataclass(frozen=True)
-class Rate:
-    """A share: `value` = `count` / `n`, 0 to 1, with its interval; None where n is 0.
+class Constants:
+    """What the figures were made with; see the module that each is set in.
 
-    `count` is a whole number except where ties count one half.
+    `confidence` of intervals; `resamples` of the cluster bootstrap; `small_group`: fewer pairs
+    make a line `small`; `list_length`: rows that a list of rows shows at most; `harm_threshold`:
+    from which P(harmful) on a response counts as bad; `phrase_texts`: revisions searched for
+    stock phrases at most.
     """
 
-    value: float | None
-    low: float | None
-    high: float | None
-    count: float
-    n: int
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure over `n` values (a mean, a kappa) with its interval; None where there are too few."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
+    confidence: float
+    resamples: int
+    small_group: int
+    list_length: int
+    harm_threshold: float
+    phrase_texts: int
 
 
 @dataclass(frozen=True)
@@ -54,12 +73,58 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class Group:
-    """Agreement within one subset and split."""
+class Labeller:
+    """One way to label, against the human labels: a line of the main table.
 
-    subset: str
-    split: str
+    All lines are over the same pairs: those that the AI (the first judge) labelled or tied.
+    `name`: ai, judge NAME, longer, shorter, refusal (of a pair in which one response refuses),
+    less harmful (lower P(harmful)), chance. `decided`: agreement over pairs on which it says which
+    is better; `ties_half`: over all, a pair on which it says nothing being half an agreement;
+    `coverage`: share on which it says something. `ahead`: the AI's `ties_half` minus this one's,
+    paired, with a cluster-bootstrap interval; `mcnemar_p`: exact or chi-squared, over pairs that
+    both decide (pairs taken as independent).
+    """
+
+    name: str
+    kind: Literal["ai", "judge", "baseline"]
+    decided: Rate
+    ties_half: Rate
+    coverage: Rate
+    kappa: Estimate
+    ahead: Estimate
+    mcnemar_p: float | None
+
+
+@dataclass(frozen=True)
+class MainTable:
+    """The AI beside everything cheaper. `best_baseline`: the baseline with the highest `ties_half`."""
+
+    lines: tuple[Labeller, ...]
+    best_baseline: str | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Agreement within one group of pairs, and whether the group differs from the rest.
+
+    `low`, `high`: the bounds of a bin of a number (both included), None for a name.
+    """
+
+    name: str
+    low: float | None
+    high: float | None
     agreement: Agreement
+    scan: Scanned
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """The agreement by one thing: subset, split, subset and split, turns (of the prompt, a human
+    and an assistant turn being two), length difference (characters, human's choice minus the
+    other), confidence (|p - 0.5|), constitution."""
+
+    by: str
+    groups: tuple[Group, ...]
 
 
 @dataclass(frozen=True)
@@ -76,111 +141,83 @@ class Bin:
 
 
 @dataclass(frozen=True)
+class Recalibration:
+    """What recalibration by human labels would do; each pair's map is fitted without its cluster.
+
+    `method`: temperature (p -> sigmoid(slope * logit p); `slope` < 1: the judge is over-confident)
+    or isotonic. `before`, `after`: log-loss in nats; `difference`: after - before, paired.
+    """
+
+    method: Literal["temperature", "isotonic"]
+    uses_human_labels: bool
+    folds: int
+    slope: Estimate | None
+    before: Estimate
+    after: Estimate
+    difference: Estimate
+    ece_after: float | None
+
+
+@dataclass(frozen=True)
 class Calibration:
-    """How well the soft label, read as a forecast of the human label, is calibrated.
+    """How well the raw soft label, read as a forecast of the human label, is calibrated.
 
     About P(the response that stands first is better), which stands first being drawn. `bins` of
-    equal mass; `ece`: the mean distance between a bin's forecast and what was observed, weighted
-    by pairs (biased upwards where bins are small); `brier`: mean squared error, 0.25 by always
-    saying one half; `log_loss` in nats, 0.693 by always saying one half.
+    equal mass. `ece`: the mean distance between a bin's forecast and what was observed, weighted
+    by pairs; it is biased upwards: `ece_by_chance` is what a perfectly calibrated forecast would
+    show on so many pairs, `rms_debiased` a root mean square with that bias taken off. `brier`:
+    mean squared error, 0.25 by always saying one half; `log_loss` in nats, 0.693 by always saying
+    one half. `auroc`: how well the forecast ranks pairs, 0.5 is chance; `auroc_confidence`: how
+    well |p - 0.5| tells agreements from disagreements.
     """
 
     n: int
     bins: tuple[Bin, ...]
     ece: float | None
+    ece_by_chance: float | None
+    rms_debiased: float | None
     brier: Estimate
     log_loss: Estimate
+    auroc: Estimate
+    auroc_confidence: Estimate
+    recalibrations: tuple[Recalibration, ...]
 
 
 @dataclass(frozen=True)
-class PrincipleFigures:
-    """One principle alone, over human pairs in which both of its orders stand (`n`).
+class ListedRow:
+    """A row of a list; `score` ranks it, `parts` are what the score is made of."""
 
-    Its label is the mean over both orders. `agreement` with the human label, over decided pairs;
-    `decided`: share of `n` that is no tie; `order_consistency`: share of `n` whose orders prefer
-    the same response; `distance`: mean of |p - 0.5|; `first_position`: share of its single
-    judgements that answer A; `abstained`: pairs in which at least one order abstained.
+    row_id: str
+    subset: str
+    split: str
+    line: int | None
+    score: float
+    parts: dict[str, float]
+
+
+@dataclass(frozen=True)
+class RowList:
+    """Rows that deserve a look: `total` of them, the first `Constants.list_length` in `rows`.
+
+    `name`: flips, label issues, both harmful. `about`: what is on it, and how it is ranked.
+    Where a truth was planted, `precision` and `recall` are of the whole list: against flipped
+    labels (flips, label issues) or pairs with both responses bad (both harmful).
     """
 
-    constitution: str
-    principle: str
-    n: int
-    abstained: int
-    agreement: Rate
-    decided: Rate
-    order_consistency: Rate
-    first_position: Rate
-    distance: Estimate
-
-
-@dataclass(frozen=True)
-class Judging:
-    """How the judge behaved on the pairs of one kind, whatever it preferred.
-
-    `order_consistency`: mean over pairs of the share of principles whose orders agree.
-    `first_position`: share of single judgements with A the more probable answer (0.5 by a judge
-    without a favourite place); its interval takes the judgements of one pair as one cluster.
-    `option_mass`: mean over pairs of the probability on the options.
-    """
-
-    judged: int
-    labelled: int
-    tied: int
-    abstained: int
-    judgements: int
-    abstained_judgements: int
-    order_consistency: Estimate
-    first_position: Rate
-    option_mass: Estimate
-
-
-@dataclass(frozen=True)
-class Length:
-    """How often each labeller prefers the longer response (in characters), on the same pairs.
-
-    Over labelled human pairs whose responses differ in length; `equal`: pairs where they do not.
-    """
-
-    equal: int
-    ai: Rate
-    human: Rate
-
-
-@dataclass(frozen=True)
-class RoundFigures:
-    """All revisions of one round: how many, the usable share, the share that changed nothing."""
-
-    number: int
-    n: int
-    usable: Rate
-    unchanged: Rate
-
-
-@dataclass(frozen=True)
-class RevisionFigures:
-    """Revisions against the responses that they revise.
-
-    `revised`: responses that were revised, in one or more rounds. `usable`: share with a usable
-    text at the end; `unchanged`: share of those whose text is the original's. `preferred`: how
-    often the judge prefers the revision, over labelled pairs; `preferred_ties_half`: with ties as
-    one half. `flags`: how many rounds carry each flag.
-    """
-
-    revised: int
-    usable: Rate
-    unchanged: Rate
-    preferred: Rate
-    preferred_ties_half: Rate
-    rounds: tuple[RoundFigures, ...]
-    flags: dict[str, int]
+    name: str
+    about: str
+    total: int
+    rows: tuple[ListedRow, ...]
+    precision: Rate | None
+    recall: Rate | None
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """One pair on which the AI and the human differ.
+    """One pair on which the AI and the human differ, with its texts.
 
-    `ai_probability`: that the AI's choice is better, 0.5 to 1. `for_ai`, `for_human`: principles
-    whose own label is the AI's choice, or the human's.
+    `ai_probability`: that the AI's choice is better, 0.5 to 1; `support` as in the list of flips.
+    `for_ai`, `for_human`: principles whose own label is the AI's choice, or the human's.
     """
 
     row_id: str
@@ -188,6 +225,7 @@ class Disagreement:
     subset: str
     split: str
     line: int | None
+    support: float
     ai_probability: float
     prompt: tuple[dict[str, str], ...]
     human_choice: str
@@ -217,30 +255,108 @@ class PlantedFigures:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """A figure of the literature, for context only: other models, other pairs. `value` as a share."""
+
+    what: str
+    value: float
+    source: str
+
+
+@dataclass(frozen=True)
 class Comparison:
     """The AI's labels against the human ones; written as `comparison.json` with these keys.
 
-    `form`: "cai.comparison.v1". `generation`, `settings`: the dataset's. `rows`, `finished`,
-    `not_finished`, `excluded` (reason -> rows): its accounts. `agreement`, `kappa`, `calibration`,
-    `length`, `groups` (by subset and split), `principles`, `disagreements` (the most confident):
-    about the human pairs. `judging`: kind of pair -> Judging, kinds that were judged only.
-    `revisions`: None where nothing was revised; `planted`: None where no truth is given.
+    `form`: FORM. `verdict`: one paragraph in plain words, by sentence (verdict.py). `generation`,
+    `settings`: the dataset's. `rows`, `finished`, `not_finished`, `excluded` (reason -> rows): its
+    accounts. `agreement`, `kappa`, `main`, `breakdowns`, `calibration`, `biases` (human, ai, ai
+    given human, other judges), `principles`, `matrices`, `harm`, `lists`, `disagreements` (the
+    best supported, with texts): about the human pairs, labels by the first judge. `judging`: kind
+    of pair -> Judging of the first judge, kinds that were judged only; `other_judges`: each other
+    judge's, on human pairs; `between_judges`: their agreement. `revisions`: None where nothing was
+    revised; `planted`: None where no truth is given; `literature`: for context.
     """
 
     form: str
+    verdict: tuple[str, ...]
     generation: str
     settings: dict[str, Any]
+    constants: Constants
     rows: int
     finished: int
     not_finished: int
     excluded: dict[str, int]
     agreement: Agreement
     kappa: Estimate
+    main: MainTable
+    breakdowns: tuple[Breakdown, ...]
     calibration: Calibration
-    length: Length
-    groups: tuple[Group, ...]
+    biases: tuple[Bias, ...]
     principles: tuple[PrincipleFigures, ...]
+    matrices: tuple[PrincipleMatrix, ...]
     judging: dict[str, Judging]
+    other_judges: tuple[Judging, ...]
+    between_judges: tuple[JudgePair, ...]
+    harm: HarmFigures | None
     revisions: RevisionFigures | None
+    lists: tuple[RowList, ...]
     disagreements: tuple[Disagreement, ...]
     planted: PlantedFigures | None
+    literature: tuple[Reference, ...]
+
+    def breakdown(self, by: str) -> tuple[Group, ...]:
+        """The groups of one breakdown; none where there is no such breakdown."""
+        return next((item.groups for item in self.breakdowns if item.by == by), ())
+
+    def bias(self, labeller: str) -> Bias | None:
+        """The biases of one labeller."""
+        return next((item for item in self.biases if item.labeller == labeller), None)
+
+    def row_list(self, name: str) -> RowList | None:
+        """One list of rows."""
+        return next((item for item in self.lists if item.name == name), None)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of `comparison.json`."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Comparison).json_schema(mode="serialization")
+
+
+__all__ = [
+    "FORM",
+    "Agreement",
+    "Bias",
+    "Bin",
+    "Breakdown",
+    "Calibration",
+    "Change",
+    "Comparison",
+    "Constants",
+    "Disagreement",
+    "Estimate",
+    "FlagFigures",
+    "Group",
+    "HarmFigures",
+    "JudgePair",
+    "Judging",
+    "Labeller",
+    "ListedRow",
+    "MainTable",
+    "OwnRevisions",
+    "Phrase",
+    "PlantedFigures",
+    "Preferred",
+    "PrincipleFigures",
+    "PrincipleMatrix",
+    "Rate",
+    "Recalibration",
+    "Reference",
+    "RevisionFigures",
+    "RoundFigures",
+    "RowList",
+    "Scanned",
+    "Term",
+    "json_schema",
+]

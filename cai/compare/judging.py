@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cai.compare import statistics
-from cai.compare.figures import Judging, PrincipleFigures
+from cai.compare.figures_v1 import Judging, PrincipleFigures
 from cai.compare.statistics import Floats
 from cai.compare.traces import ABSTAINED, TIE, Table, Traces
 from cai.dataset.labels import ROUNDING

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from cai.compare import statistics
-from cai.compare.figures import RevisionFigures, RoundFigures
+from cai.compare.figures_v1 import RevisionFigures, RoundFigures
 from cai.compare.traces import FIRST, SECOND, TIE, Table, Traces
 
 

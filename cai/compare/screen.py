@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cai.compare.figures import Agreement, Comparison, Disagreement, Estimate, PlantedFigures, Rate
+from cai.compare.figures_v1 import Agreement, Comparison, Disagreement, Estimate, PlantedFigures, Rate
 
 EXCERPT_CHARACTERS = 300
 

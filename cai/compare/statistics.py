@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cai.compare.figures import Bin, Calibration, Estimate, Rate
+from cai.compare.figures_v1 import Bin, Calibration, Estimate, Rate
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
