@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from cai.engine.identity import Identity
+from cai.engine.position import Position
 from cai.request import Completion, GenerateRequest, ScoreRequest, Scores
 
 
@@ -45,6 +46,9 @@ class Engine(Protocol):
 
     async def score(self, requests: Sequence[ScoreRequest], priority: int = 0) -> list[Scores]:
         """Answer requests that share a prefix, in their order. Raises: EngineError."""
+
+    async def position(self, request: ScoreRequest) -> Position:
+        """What is known of the place where an answer goes on, for people to read. Raises: EngineError."""
 
     def flush(self) -> None:
         """Send what waits for a batch to fill."""

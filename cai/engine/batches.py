@@ -273,6 +273,14 @@ class LanguageModel:
         scored = iter(_scored(logits, options))
         return [[next(scored) for _ in group.prompts] for group in groups]
 
+    @torch.inference_mode()
+    def most_probable(self, ids: list[int], count: int) -> list[tuple[int, float]]:
+        """The most probable tokens after a prompt, with their probabilities."""
+        padded, mask = self._padded([ids], "left")
+        shares = self._forward(padded, mask, _positions(mask), None)[0].float().softmax(-1)
+        top = shares.topk(min(count, len(shares)))
+        return list(zip(top.indices.tolist(), top.values.tolist(), strict=True))
+
     def _forward_shared(self, groups: Sequence[Group]) -> torch.Tensor:
         """The last logits [rows, vocabulary] of all prompts; what a group shares is computed once."""
         # a lone prompt has nothing to share: all but its last token goes first, with the others

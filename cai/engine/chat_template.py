@@ -33,6 +33,7 @@ import jinja2.nodes
 import jinja2.parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from cai.engine.position import Thinking
 from cai.errors import EngineRefusedError, RolesRefusedError
 
 Strip = Literal["none", "white", "newlines"]
@@ -145,6 +146,10 @@ class ChatTemplate:
         tail, answer_tail = self._tails(roles, contents, text, text)
         return answer_tail if has_answer else tail
 
+    def opens_thinking(self) -> bool:
+        """Whether the generation prompt begins a block of thinking. Raises: RolesRefusedError."""
+        return _open_thinking(self.render(["user"], ["a"])) is not None
+
     def _discover(self, shape: Shape) -> Skeleton | None:
         roles = [role for role, _ in shape]
         contents = [f"Qz{i:04d}kStandInvW" if blank is None else blank for i, (_, blank) in enumerate(shape)]
@@ -234,6 +239,14 @@ def _open_thinking(text: str) -> str | None:
         if place > text.rfind(end) and not text[place + len(begin) :].strip():
             return end
     return None
+
+
+def thinking_at(text: str) -> Thinking:
+    """Whether a block of thinking is open at the end of a text, or one was closed before."""
+    begins = [(text.rfind(begin), text.rfind(end)) for begin, end in _THINKING]
+    if any(begin > end for begin, end in begins):
+        return "open"
+    return "closed" if any(end >= 0 for _, end in begins) else "none"
 
 
 def _environment(date: str) -> ImmutableSandboxedEnvironment:

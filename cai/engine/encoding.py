@@ -23,7 +23,7 @@ from typing import Any
 from cai.engine.chat_template import ChatTemplate, Shape, Skeleton, Strip, stripped
 from cai.engine.pieces import CUT, PieceCoder, without_reserved
 from cai.engine.tokenizer_files import TokenizerFiles, read_tokenizer_files
-from cai.errors import EngineRefusedError
+from cai.errors import EngineRefusedError, RolesRefusedError
 from cai.parts import Message, Part
 from cai.request import Request, ScoreRequest
 from cai.template import Rendered
@@ -123,14 +123,7 @@ class Encoder:
         A token that two options share belongs to neither. Raises: EngineRefusedError where an
         option has no token of its own.
         """
-        answer = request.rendered.answer_text
-        skeleton = self._skeleton(request.rendered)
-        if skeleton is not None and (not answer or CUT.search(answer)):
-            # Nothing before the template's last literal, or before a cut, bears on what comes after.
-            context = skeleton.answer_tail + answer if answer else skeleton.tail
-        else:
-            pieces = self._layout(request.rendered).pieces
-            context = "".join(pieces)[-len(answer) - OPTION_CONTEXT_CHARACTERS :]
+        context = self._context(request)
         key = (context, request.options)
         found = self._options.get(key)
         if found is None:
@@ -139,16 +132,53 @@ class Encoder:
             found = self._options[key] = self._find_options(context, request.options)
         return found
 
+    def _context(self, request: ScoreRequest) -> str:
+        """As much of the text before the answer position as bears on how an option is tokenised there."""
+        answer = request.rendered.answer_text
+        skeleton = self._skeleton(request.rendered)
+        if skeleton is not None and (not answer or CUT.search(answer)):
+            # Nothing before the template's last literal, or before a cut, bears on what comes after.
+            return skeleton.answer_tail + answer if answer else skeleton.tail
+        pieces = self._layout(request.rendered).pieces
+        return "".join(pieces)[-len(answer) - OPTION_CONTEXT_CHARACTERS :]
+
+    def first_token(self, request: ScoreRequest, written: str) -> int | None:
+        """The token that begins these words at the answer position; None where they change what is before."""
+        return self._first_token(self._context(request), written)
+
+    def decoded(self, ids: Sequence[int]) -> str:
+        """The text of token ids, special tokens among it."""
+        return self._coder.decoded(ids)
+
+    def token_text(self, token: int) -> str:
+        """The text of one token as it stands inside a text."""
+        return self._coder.token_text(token)
+
+    def bos_of(self, ids: Sequence[int]) -> tuple[str, int]:
+        """The text of the BOS token (empty where there is none), and how many of it begin these ids."""
+        bos = self._coder.bos_id
+        count = next((place for place, token in enumerate(ids) if token != bos), len(ids))
+        return (self._coder.token_text(bos), count) if bos is not None else ("", 0)
+
+    def habits(self) -> tuple[bool, bool | None]:
+        """Whether answers begin with a block of thinking, and whether there is a system role (None: no chat).
+
+        Raises: RolesRefusedError where not even a user may speak.
+        """
+        if self._template is None:
+            return False, None
+        try:
+            self._template.skeleton((("system", None), ("user", None)))
+            system = True
+        except RolesRefusedError:
+            system = False
+        return self._template.opens_thinking(), system
+
     def _find_options(self, context: str, options: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
-        before = self._coder.plain_ids(context)
         first: list[set[int]] = []
         for option in options:
-            tokens = set()
-            for spelling in SPELLINGS:
-                ids = self._coder.plain_ids(context + spelling.format(option))
-                if len(ids) > len(before) and ids[: len(before)] == before:
-                    tokens.add(ids[len(before)])
-            first.append(tokens)
+            tokens = [self._first_token(context, spelling.format(option)) for spelling in SPELLINGS]
+            first.append({token for token in tokens if token is not None})
         found = []
         for index, option in enumerate(options):
             others = set().union(*(tokens for place, tokens in enumerate(first) if place != index))
@@ -160,6 +190,11 @@ class Encoder:
                 )
             found.append(tuple(sorted(own)))
         return tuple(found)
+
+    def _first_token(self, context: str, written: str) -> int | None:
+        before = self._coder.plain_ids(context)
+        ids = self._coder.plain_ids(context + written)
+        return ids[len(before)] if len(ids) > len(before) and ids[: len(before)] == before else None
 
     def _skeleton(self, rendered: Rendered) -> Skeleton | None:
         """The chat template's skeleton for a request, None where there is none. Raises: EngineRefusedError."""

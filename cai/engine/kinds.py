@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from cai.engine import Engine
 from cai.engine.identity import Identity
+from cai.engine.position import Position
 from cai.recipe import EngineSection
 from cai.request import Completion, GenerateRequest, ScoreRequest, Scores
 
@@ -116,6 +117,11 @@ class LazyEngine:
         assert self._engine is not None
         asyncio.get_running_loop().call_soon(self.on_late)
         return self._engine
+
+    async def position(self, request: ScoreRequest) -> Position:
+        """What is known of the place where an answer goes on. Raises: EngineError."""
+        engine = self._engine or await self._ready()
+        return await engine.position(request)
 
     async def generate(self, request: GenerateRequest, priority: int = 0) -> Completion:
         """Answer one request. Raises: EngineError."""

@@ -21,9 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cai.engine.encoded_position import encoded_position
 from cai.engine.encoding import Encoder, load_encoder
 from cai.engine.identity import Identity
 from cai.engine.loading import end_tokens, load_decoder, load_model, require_extra
+from cai.engine.position import TOP_TOKENS, Position, Token
 from cai.errors import EngineAnswerError, EngineDownError, EngineRefusedError
 from cai.recipe import EngineSection
 from cai.request import Completion, GenerateRequest, ScoreRequest, Scores
@@ -98,6 +100,17 @@ class LocalEngine:
             self._worker.shutdown(wait=True)
         _fail(self._waiting, EngineDownError(f"Engine {self.name!r} was closed."))
         self._waiting = []
+
+    async def position(self, request: ScoreRequest) -> Position:
+        """What is known of the place where an answer goes on. Raises: EngineError."""
+        known = encoded_position(self._encoder, request)
+        ids = self._encoder.encode(request)
+        if self._closed or self._worker is None:
+            raise EngineDownError(f"Engine {self.name!r} is not open.")
+        look = self._model.most_probable
+        top = await asyncio.get_running_loop().run_in_executor(self._worker, look, ids, TOP_TOKENS)
+        tokens = tuple(Token(self._encoder.token_text(token), token, share) for token, share in top)
+        return Position("transformers in this process", {}, top=tokens, **known)
 
     async def generate(self, request: GenerateRequest, priority: int = 0) -> Completion:
         """Answer one request. Raises: EngineError."""

@@ -57,6 +57,8 @@ class PieceCoder:
         names = sorted((re.escape(token["content"]) for token in self._added), key=len, reverse=True)
         self.control = re.compile("|".join(names) if names else r"(?!)")
         self.bos = self._find_bos(files)
+        named = self._tokenizer.token_to_id(files.bos) if files.bos else None
+        self.bos_id: int | None = named if named is not None else next(iter(self.bos), None)
         self.shares = splits_at_words(self._tokenizer, structure)
         self._twin: tuple[Tokenizer, dict[int, int]] | None = None
         self._segments = _Memory()
@@ -113,6 +115,16 @@ class PieceCoder:
         """The ids of a text as it stands, whatever spellings it contains."""
         ids: _Ids = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
         return ids
+
+    def decoded(self, ids: Sequence[int]) -> str:
+        """The text of token ids, special tokens among it."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
+
+    def token_text(self, token: int) -> str:
+        """The text of one token inside a text: some decoders drop a space where a text begins."""
+        around = self.plain_ids("a")[:1]
+        alone, both = self.decoded(around), self.decoded([*around, token])
+        return both[len(alone) :] if both.startswith(alone) else self.decoded([token])
 
     def code_apart(self, pieces: Sequence[str], foreign: Container[int]) -> list[int]:
         """The ids of pieces of which those with a `foreign` index stay text, whatever they spell.

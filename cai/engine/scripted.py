@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 
 from cai.digest import digest, draw
 from cai.engine.identity import Identity
+from cai.engine.position import Position, Token
 from cai.errors import EngineAnswerError, EngineError, EngineRefusedError
 from cai.recipe import EngineSection
 from cai.request import Completion, Finish, GenerateRequest, Request, ScoreRequest, Scores
@@ -92,6 +93,23 @@ class ScriptedEngine:
 
     def flush(self) -> None:
         """Nothing waits."""
+
+    async def position(self, request: ScoreRequest) -> Position:
+        """What the script makes of a request: its options are all the tokens that it has. Raises: EngineError."""
+        scores = self._scores(request)
+        top = [
+            Token(option, None, math.exp(x))
+            for option, x in zip(request.options, scores.logprobs, strict=True)
+        ]
+        texts = [*(message.text for message in request.rendered.messages), request.rendered.answer_text]
+        return Position(
+            self._script,
+            {},
+            text="\n".join(texts),
+            prompt_tokens=scores.prompt_tokens,
+            top=tuple(sorted(top, key=lambda token: -(token.probability or 0))),
+            rendered_by="nobody",
+        )
 
     async def generate(self, request: GenerateRequest, priority: int = 0) -> Completion:
         """Answer one request. Raises: EngineError, as told or where the script gives no text."""

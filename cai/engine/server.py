@@ -28,6 +28,8 @@ import orjson
 from cai.engine.connection import Connection, Place, Status
 from cai.engine.encoding import Encoder, load_encoder
 from cai.engine.identity import Identity
+from cai.engine.position import Position
+from cai.engine.server_position import OPTION_IDS, TOKEN_IDS, TOKENIZE, ServerProbe
 from cai.engine.wire import (
     MAX_OPTION_TOKENS,
     chat_body,
@@ -72,6 +74,7 @@ class ServerEngine:
         self._section = section
         self._date = date
         self._encoder: Encoder | None = None
+        self._offers: dict[str, bool] = {}
         self._connection = Connection(
             section.urls or [_served_at(section)],
             section.concurrency,
@@ -115,6 +118,12 @@ class ServerEngine:
 
     def flush(self) -> None:
         """Nothing waits here for a batch to fill: the server makes batches itself."""
+
+    async def position(self, request: ScoreRequest) -> Position:
+        """What is known of the place where an answer goes on. Raises: EngineError."""
+        return await ServerProbe(self._connection, self._section, self._encoder, self._offers).position(
+            request
+        )
 
     async def generate(self, request: GenerateRequest, priority: int = 0) -> Completion:
         """Answer one request. Raises: EngineError."""
@@ -263,6 +272,7 @@ class ServerEngine:
                 if error.status in (401, 403):
                     raise refusal from error
                 why = refusal.problem
+            self._offers[TOKEN_IDS] = self._offers[OPTION_IDS] = not why
             if why and self._section.form == "completion":
                 raise EngineRefusedError(
                     f"The server at {place.url} does not take token ids and `logprob_token_ids`: {why}",
@@ -279,6 +289,7 @@ class ServerEngine:
         """Hold our ids against the server's, where it has `/tokenize`. Raises: EngineRefusedError."""
         body = {"model": self._section.model, "prompt": encoder.text(probe), "add_special_tokens": False}
         theirs = await self._tokenized(place, body)
+        self._offers[TOKENIZE] = theirs is not None
         if theirs is not None and theirs != ids[-len(theirs) :]:
             raise EngineRefusedError(
                 f"The server at {place.url} makes other tokens of the same text than the tokenizer here does.",

@@ -80,6 +80,12 @@ def score_body(model: str, prompts: Sequence[list[int]], tokens: Sequence[int]) 
     )
 
 
+def top_body(model: str, ids: Sequence[int], count: int) -> bytes:
+    """A call of /v1/completions for the most probable tokens after a prompt."""
+    fields = {**sampling_fields(_GREEDY, 0), "logprobs": count, "return_tokens_as_token_ids": True}
+    return orjson.dumps({"model": model, "prompt": ids, **fields})
+
+
 def chat_body(model: str, request: GenerateRequest | ScoreRequest, template_args: dict[str, Any]) -> bytes:
     """A call of /v1/chat/completions, where token ids cannot be sent."""
     rendered = request.rendered
@@ -208,7 +214,7 @@ def read_chat_scores(answer: dict[str, Any], options: Sequence[str]) -> Scores:
     least = 0.0
     for entry in top:
         logprob = _number(entry.get("logprob"), entry.get("token"))
-        name = _token_text(entry).strip(" \u2581\u0120(")
+        name = token_text(entry).strip(" \u2581\u0120(")
         listed += math.exp(logprob)
         least = min(least, logprob)
         if name in masses:
@@ -229,7 +235,8 @@ def _number(value: Any, token: Any) -> float:
     return float(value)
 
 
-def _token_text(entry: dict[str, Any]) -> str:
+def token_text(entry: dict[str, Any]) -> str:
+    """The text of a token of a chat's log-probabilities. Raises: Unreadable where it has none."""
     token = entry.get("token")
     if not isinstance(token, str):
         raise Unreadable("logprobs", "a token has no text")
