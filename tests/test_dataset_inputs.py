@@ -14,6 +14,7 @@ from cai.dataset import DatasetSummary, build_dataset
 from cai.outcome import (
     Abstention,
     Feedback,
+    HarmRating,
     Judgement,
     Order,
     Outcome,
@@ -117,7 +118,7 @@ def feedback(
         "first_text": made.responses["chosen"].text if "chosen" in made.responses else "first",
         "second_text": made.responses["rejected"].text if "rejected" in made.responses else "second",
         "constitution": "harmless",
-        "judge": "judge",
+        "judge": "toy",
         "judgements": tuple(item for i, pair in enumerate(opinions) for item in judgements(f"p{i}", *pair)),
         "probability": sum(standing) / len(standing) if standing else None,
         "order_consistency": sum(agreeing) / len(agreeing) if agreeing else None,
@@ -178,9 +179,24 @@ def outcome(
     revisions: tuple[Revision, ...] = (),
     samples: tuple[Sample, ...] = (),
     excluded_as: str | None = None,
+    harm: tuple[HarmRating, ...] = (),
 ) -> Outcome:
     """What became of a row."""
-    return Outcome(made.id, excluded_as, revisions, samples, found)
+    return Outcome(made.id, excluded_as, revisions, samples, found, harm)
+
+
+def harm(response: str, probability: float | None, judge: str = "toy") -> HarmRating:
+    """P(harmful) of one response; None: the judge declined."""
+    shown = 0.5 if probability is None else probability
+    return HarmRating(
+        response,
+        judge,
+        (_log(shown), _log(1 - shown)),
+        0.9 if probability is None else 0.02,
+        probability,
+        "refusal" if probability is None else None,
+        "b" * 32,
+    )
 
 
 def fill(folder: Path, outcomes: Iterable[Outcome], generation: str = GENERATION) -> None:

@@ -15,8 +15,9 @@ What this module does not know: engines, templates, statistics, clocks.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,12 +27,12 @@ from cai.dataset import records
 from cai.dataset.labels import label
 from cai.dataset.page import page
 from cai.dataset.revisions import choose
-from cai.dataset.schema import CONFIGS
+from cai.dataset.schema import CONFIGS, columns
 from cai.dataset.summary import KINDS, DatasetSummary
 from cai.dataset.writer import ConfigWriter
-from cai.errors import StoreError
-from cai.outcome import Outcome, outcome_digest, read_outcome
-from cai.recipe import Recipe
+from cai.errors import RunError, StoreError
+from cai.outcome import Feedback, Outcome, outcome_digest, read_outcome
+from cai.recipe import DatasetSection, Recipe
 from cai.source import Excluded, Row
 from cai.store import Store
 
@@ -43,14 +44,16 @@ def build_dataset(
 
     `items`: the source, in its own order. Rows without an outcome under `generation` are counted
     as not finished. The recipe's `dataset` section is used as it is now, not as it was frozen.
-    Raises: StoreError for an outcome of another form, SourceError, OSError.
+    A noise floor that was measured (`noise.json`) raises the tie threshold.
+    Raises: StoreError for an outcome of another form, RunError for an unreadable noise floor,
+    SourceError, OSError.
     """
-    settings = {"seed": recipe.seed, **recipe.dataset.model_dump()}
-    summary = DatasetSummary(generation, settings)
+    making = _making(run_folder, recipe)
+    summary = DatasetSummary(generation, making.settings)
     with _replacing(run_folder / "dataset") as folder:
-        with _Files(folder) as files:
+        with _Files(folder, clamped=making.dataset.clamp is not None) as files:
             for item in items:
-                _add(item, recipe, summary, files, store)
+                _add(item, making, summary, files, store)
         summary.configs = {
             config: _counts(writer) for config, writer in files.configs.items() if writer.counts
         }
@@ -58,6 +61,58 @@ def build_dataset(
         (folder / "summary.json").write_bytes(text)
         (folder / "README.md").write_text(page(summary), encoding="utf-8")
     return summary
+
+
+@dataclass(frozen=True)
+class _Making:
+    """How outcomes become rows: the `dataset` section with its tie threshold in force."""
+
+    dataset: DatasetSection
+    judge: str
+    revised_are_judged: bool
+    settings: dict[str, Any]
+
+
+def _making(run_folder: Path, recipe: Recipe) -> _Making:
+    floor = _noise_floor(run_folder / "noise.json")
+    asked = recipe.dataset.tie_threshold
+    dataset = recipe.dataset.model_copy(update={"tie_threshold": max(asked, floor or 0.0)})
+    judges = recipe.judges() if recipe.feedback else []
+    reviser = recipe.engine_for("revise") if recipe.revise else None
+    settings = {
+        "seed": recipe.seed,
+        **dataset.model_dump(),
+        "recipe_tie_threshold": asked,
+        "noise_floor": floor,
+        "judges": judges,
+        "reviser": reviser,
+        "same_model": bool(judges)
+        and reviser is not None
+        and _model(recipe, reviser) == _model(recipe, judges[0]),
+    }
+    revised = recipe.feedback is not None and "revised" in recipe.feedback.pairs
+    return _Making(dataset, recipe.judges()[0], revised, settings)
+
+
+def _model(recipe: Recipe, engine: str) -> tuple[str, str]:
+    section = recipe.engines[engine]
+    return section.model, section.revision
+
+
+def _noise_floor(path: Path) -> float | None:
+    """How far equal questions move a probability, where that was measured; 0 to 0.5."""
+    if not path.exists():
+        return None
+    try:
+        floor = float(orjson.loads(path.read_bytes())["noise_floor"])
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        floor = -1.0
+    if not 0 <= floor < 0.5:
+        raise RunError(
+            f"{path} holds no noise floor: a number of at least 0 and below 0.5 under `noise_floor`.",
+            "Measure it again, or delete the file.",
+        )
+    return floor
 
 
 def _counts(writer: ConfigWriter) -> dict[str, int]:
@@ -68,8 +123,8 @@ def _counts(writer: ConfigWriter) -> dict[str, int]:
 class _Files:
     """The files of a dataset under way."""
 
-    def __init__(self, folder: Path) -> None:
-        self.configs = {config: ConfigWriter(folder / config, columns) for config, columns in CONFIGS.items()}
+    def __init__(self, folder: Path, clamped: bool) -> None:
+        self.configs = {config: ConfigWriter(folder / config, columns(config, clamped)) for config in CONFIGS}
         self._excluded = folder / "excluded.jsonl"
         self._stack = ExitStack()
         self.excluded: IO[bytes]
@@ -103,7 +158,7 @@ def _replacing(folder: Path) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _add(item: Row | Excluded, recipe: Recipe, summary: DatasetSummary, files: _Files, store: Store) -> None:
+def _add(item: Row | Excluded, making: _Making, summary: DatasetSummary, files: _Files, store: Store) -> None:
     if isinstance(item, Excluded):
         summary.leave_out(item.reason)
         _leave_out(item, item.reason, item.original, files)
@@ -112,20 +167,18 @@ def _add(item: Row | Excluded, recipe: Recipe, summary: DatasetSummary, files: _
     if outcome is None:
         summary.miss()
         return
-    files.configs["traces"].add(item.split, records.trace(item, outcome, recipe.dataset.tie_threshold))
+    threshold = making.dataset.tie_threshold
+    files.configs["traces"].add(item.split, records.trace(item, outcome, threshold, making.judge))
     if outcome.excluded is not None:
         summary.leave_out(outcome.excluded)
         _leave_out(item, outcome.excluded, _original(item), files)
         return
-    threshold = recipe.dataset.tie_threshold
+    found = [feedback for feedback in outcome.feedback if feedback.judge == making.judge]
     summary.finish(
-        {
-            kind: [label(f.probability, threshold) for f in outcome.feedback if f.kind == kind]
-            for kind in KINDS
-        }
+        {kind: [label(f.probability, threshold) for f in found if f.kind == kind] for kind in KINDS}
     )
-    _add_preferences(item, outcome, threshold, files)
-    _add_revisions(item, outcome, recipe, summary, files)
+    _add_preferences(item, outcome, found, making, files)
+    _add_revisions(item, outcome, found, making, summary, files)
 
 
 def _outcome(row: str, generation: str, store: Store) -> Outcome | None:
@@ -162,16 +215,18 @@ def _leave_out(item: Row | Excluded, reason: str, original: Any, files: _Files) 
     files.excluded.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
 
-def _add_preferences(row: Row, outcome: Outcome, threshold: float, files: _Files) -> None:
+def _add_preferences(
+    row: Row, outcome: Outcome, found: Sequence[Feedback], making: _Making, files: _Files
+) -> None:
+    """`found`: the feedback of the judge that makes the labels."""
     finishes = {sample.name: sample.finish for sample in outcome.samples}
-    for feedback in outcome.feedback:
+    harmful = records.both_harmful(outcome, making.judge)
+    for feedback in found:
         if feedback.kind == "human":
-            record, config = records.preference(row, feedback, threshold), "preferences"
+            record, config = records.preference(row, feedback, making.dataset, harmful), "preferences"
         elif feedback.kind == "sampled":
-            record, config = (
-                records.sampled_preference(row, feedback, finishes, threshold),
-                "preferences-sampled",
-            )
+            record = records.sampled_preference(row, feedback, finishes, making.dataset)
+            config = "preferences-sampled"
         else:
             continue
         if record is not None:
@@ -179,15 +234,20 @@ def _add_preferences(row: Row, outcome: Outcome, threshold: float, files: _Files
 
 
 def _add_revisions(
-    row: Row, outcome: Outcome, recipe: Recipe, summary: DatasetSummary, files: _Files
+    row: Row,
+    outcome: Outcome,
+    found: Sequence[Feedback],
+    making: _Making,
+    summary: DatasetSummary,
+    files: _Files,
 ) -> None:
-    judged = recipe.feedback is not None and "revised" in recipe.feedback.pairs
-    feedback = {item.about: item for item in outcome.feedback if item.kind == "revised"}
+    feedback = {item.about: item for item in found if item.kind == "revised"}
     for revision in outcome.revisions:
-        fate, chosen = choose(revision, feedback.get(revision.of), recipe.dataset, judged)
+        own = feedback.get(revision.of)
+        fate, chosen = choose(revision, own, making.dataset, making.revised_are_judged)
         summary.revisions[fate.value] += 1
         if chosen is not None:
-            record = records.revised_preference(row, revision, chosen, feedback.get(revision.of))
+            record = records.revised_preference(row, revision, chosen, own, making.dataset)
             files.configs["revisions"].add(row.split, record)
-    for record in records.sft_records(row, outcome.revisions, recipe.dataset.sft == "all"):
+    for record in records.sft_records(row, outcome.revisions, making.dataset.sft == "all"):
         files.configs["sft"].add(row.split, record)

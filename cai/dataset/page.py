@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cai.dataset.schema import ABOUT, CONFIGS, Column
+from cai.dataset.schema import ABOUT, CONFIGS, Column, columns
 from cai.dataset.summary import DatasetSummary
 
 
@@ -69,11 +69,12 @@ def _accounts(summary: DatasetSummary) -> Iterator[str]:
 
 def _columns(summary: DatasetSummary) -> Iterator[str]:
     yield "## Columns"
+    clamped = summary.settings.get("clamp") is not None
     for config in summary.configs:
         yield ""
         yield f"### {config}"
         yield ""
-        yield from _lines(CONFIGS[config], "")
+        yield from _lines(columns(config, clamped), "")
     yield ""
 
 

@@ -13,11 +13,17 @@ import orjson
 
 from cai.cleaning import RevisionFlag
 from cai.conversation import Turn
+from cai.dataset.kept import kept_share
 from cai.dataset.labels import label
+from cai.digest import digest
 from cai.outcome import Feedback, Judgement, Outcome, Revision, Round
+from cai.recipe import DatasetSection
 from cai.source import Row
+from cai.text_features import features
 
 Record = dict[str, Any]
+HARMFUL = 0.5
+"""From which P(harmful) on a response counts as harmful."""
 
 
 def identity(row: Row) -> Record:
@@ -37,37 +43,38 @@ def messages(turns: Iterable[Turn]) -> list[Record]:
     return [{"role": turn.role, "content": turn.text} for turn in turns]
 
 
-def preference(row: Row, feedback: Feedback, tie_threshold: float) -> Record | None:
+def preference(row: Row, feedback: Feedback, settings: DatasetSection, harmful: bool | None) -> Record | None:
     """A row of `preferences`: the human pair in the AI's order, or None for a tie or an abstention.
 
-    The pair's first response is the one that the human preferred.
+    The pair's first response is the one that the human preferred. `harmful`: whether both are.
     """
-    record = _in_order(row, feedback, tie_threshold)
+    record = _in_order(row, feedback, settings)
     if record is not None:
-        record["human_agrees"] = label(feedback.probability, tie_threshold) == "first"
+        record["human_agrees"] = label(feedback.probability, settings.tie_threshold) == "first"
         record["ai_probability_of_human_choice"] = feedback.probability
+        record["both_harmful"] = harmful
     return record
 
 
 def sampled_preference(
-    row: Row, feedback: Feedback, finishes: Mapping[str, str], tie_threshold: float
+    row: Row, feedback: Feedback, finishes: Mapping[str, str], settings: DatasetSection
 ) -> Record | None:
     """A row of `preferences-sampled`, or None for a tie or an abstention.
 
     `finishes`: why each sample ended, by name.
     """
-    record = _in_order(row, feedback, tie_threshold)
+    record = _in_order(row, feedback, settings)
     if record is not None:
         names = (feedback.first, feedback.second)
-        if label(feedback.probability, tie_threshold) == "second":
+        if label(feedback.probability, settings.tie_threshold) == "second":
             names = (feedback.second, feedback.first)
         record["chosen_sample"], record["rejected_sample"] = names
         record["chosen_finish"], record["rejected_finish"] = (finishes.get(name, "") for name in names)
     return record
 
 
-def _in_order(row: Row, feedback: Feedback, tie_threshold: float) -> Record | None:
-    better = label(feedback.probability, tie_threshold)
+def _in_order(row: Row, feedback: Feedback, settings: DatasetSection) -> Record | None:
+    better = label(feedback.probability, settings.tie_threshold)
     if feedback.probability is None or better not in ("first", "second"):
         return None
     chosen, rejected = feedback.first_text, feedback.second_text
@@ -80,24 +87,52 @@ def _in_order(row: Row, feedback: Feedback, tie_threshold: float) -> Record | No
         "chosen": _reply(chosen),
         "rejected": _reply(rejected),
         "ai_probability": probability,
+        **_clamped(probability, settings),
         "order_consistency": feedback.order_consistency,
         "option_mass": feedback.option_mass,
         "constitution": feedback.constitution,
+        "judge": feedback.judge,
         **identity(row),
     }
+
+
+def _clamped(probability: float | None, settings: DatasetSection) -> Record:
+    """The probability within the recipe's bounds, in a column of its own; none without bounds."""
+    if settings.clamp is None:
+        return {}
+    low, high = settings.clamp
+    return {"ai_probability_clamped": None if probability is None else min(max(probability, low), high)}
+
+
+def both_harmful(outcome: Outcome, judge: str) -> bool | None:
+    """Whether a judge rates both responses of the human pair as harmful; None: not both rated."""
+    rated = harm_by_response(outcome, judge)
+    found = [rated.get(name) for name in ("chosen", "rejected")]
+    if any(probability is None for probability in found):
+        return None
+    return all(probability is not None and probability >= HARMFUL for probability in found)
+
+
+def harm_by_response(outcome: Outcome, judge: str) -> dict[str, float | None]:
+    """P(harmful) by the name of the response, as one judge rates it."""
+    return {item.response: item.probability for item in outcome.harm if item.judge == judge}
 
 
 def _reply(text: str) -> list[Record]:
     return [{"role": "assistant", "content": text}]
 
 
-def revised_preference(row: Row, revision: Revision, chosen: Round, feedback: Feedback | None) -> Record:
+def revised_preference(
+    row: Row, revision: Revision, chosen: Round, feedback: Feedback | None, settings: DatasetSection
+) -> Record:
     """A row of `revisions`: the text of the round `chosen` over the original."""
+    probability = feedback.probability if feedback else None
     return {
         "prompt": messages(row.prompt),
         "chosen": _reply(chosen.text),
         "rejected": _reply(revision.original),
-        "ai_probability": feedback.probability if feedback else None,
+        "ai_probability": probability,
+        **_clamped(probability, settings),
         **_revised(revision, chosen),
         "order_consistency": feedback.order_consistency if feedback else None,
         "option_mass": feedback.option_mass if feedback else None,
@@ -134,33 +169,59 @@ def _revised(revision: Revision, final: Round) -> Record:
     }
 
 
-def trace(row: Row, outcome: Outcome, tie_threshold: float) -> Record:
-    """A row of `traces`: everything."""
+def cluster(row: Row) -> str:
+    """What rows with the same first human turn share, case and white space aside: 16 hex digits.
+
+    A row without a human turn is a cluster of its own.
+    """
+    first = next((turn.text for turn in row.prompt if turn.role == "user"), None)
+    said = ["row", row.id] if first is None else ["turn", " ".join(first.casefold().split())]
+    return digest("cai.cluster.v1", said)[:16]
+
+
+def trace(row: Row, outcome: Outcome, tie_threshold: float, judge: str) -> Record:
+    """A row of `traces`: everything. `judge`: the one that makes the labels."""
+    harm = harm_by_response(outcome, judge)
     return {
         **identity(row),
         "position": row.position,
+        "cluster": cluster(row),
+        "turns": len(row.prompt),
         "fields": orjson.dumps(row.fields, option=orjson.OPT_SORT_KEYS).decode(),
         "prompt": messages(row.prompt),
         "responses": [{"name": name, "text": turn.text} for name, turn in row.responses.items()],
         "excluded": outcome.excluded,
         "samples": [asdict(sample) for sample in outcome.samples],
-        "revisions": [_trace_revision(item) for item in outcome.revisions],
-        "feedback": [_trace_feedback(item, tie_threshold) for item in outcome.feedback],
+        "revisions": [_trace_revision(item, harm) for item in outcome.revisions],
+        "feedback": [_trace_feedback(item, outcome, harm, tie_threshold) for item in outcome.feedback],
+        "harm": [asdict(item) for item in outcome.harm],
     }
 
 
-def _trace_revision(revision: Revision) -> Record:
+def _features(prefix: str, text: str) -> Record:
+    found = features(text)
+    return {
+        f"{prefix}words": found.words,
+        f"{prefix}refuses": found.refuses,
+        f"{prefix}evades": found.evades,
+        f"{prefix}asks": found.asks,
+    }
+
+
+def _trace_revision(revision: Revision, harm: Mapping[str, float | None]) -> Record:
     final = revision.final
     return {
         "of": revision.of,
         "original": revision.original,
+        **_features("original_", revision.original),
+        "original_harm": harm.get(revision.of),
         "final_round": final.number if final else None,
         "unchanged": unchanged(revision),
-        "rounds": [_trace_round(item) for item in revision.rounds],
+        "rounds": [_trace_round(item, revision, harm) for item in revision.rounds],
     }
 
 
-def _trace_round(item: Round) -> Record:
+def _trace_round(item: Round, revision: Revision, harm: Mapping[str, float | None]) -> Record:
     return {
         "number": item.number,
         "principle": item.principle,
@@ -174,10 +235,16 @@ def _trace_round(item: Round) -> Record:
         "prompt_tokens": item.prompt_tokens,
         "completion_tokens": item.completion_tokens,
         "requests": list(item.requests),
+        "kept_share": kept_share(revision.original, item.text),
+        **_features("", item.text),
+        "harm": harm.get(f"revision {item.number} of {revision.of}"),
     }
 
 
-def _trace_feedback(item: Feedback, tie_threshold: float) -> Record:
+def _trace_feedback(
+    item: Feedback, outcome: Outcome, harm: Mapping[str, float | None], tie_threshold: float
+) -> Record:
+    first, second = (harm.get(name) for name in _rated_as(item, outcome))
     return {
         "kind": item.kind,
         "about": item.about,
@@ -187,15 +254,29 @@ def _trace_feedback(item: Feedback, tie_threshold: float) -> Record:
         "second_text": item.second_text,
         "first_characters": len(item.first_text),
         "second_characters": len(item.second_text),
+        **_features("first_", item.first_text),
+        **_features("second_", item.second_text),
+        "first_harm": first,
+        "second_harm": second,
         "constitution": item.constitution,
+        "judge": item.judge,
         "probability": item.probability,
         "label": label(item.probability, tie_threshold),
         "order_consistency": item.order_consistency,
         "option_mass": item.option_mass,
         "abstained": item.abstained,
         "prompt_tokens": item.prompt_tokens,
+        "completion_tokens": item.completion_tokens,
         "judgements": [_trace_judgement(judgement) for judgement in item.judgements],
     }
+
+
+def _rated_as(item: Feedback, outcome: Outcome) -> tuple[str, str]:
+    """Under which names the pair's responses are rated for harm."""
+    if item.kind != "revised":
+        return item.first, item.second
+    final = next((revision.final for revision in outcome.revisions if revision.of == item.about), None)
+    return f"revision {final.number if final else 0} of {item.about}", item.about
 
 
 def _trace_judgement(item: Judgement) -> Record:
@@ -207,6 +288,10 @@ def _trace_judgement(item: Judgement) -> Record:
         "probability": item.probability,
         "abstained": item.abstained,
         "request": item.request,
+        "sample": item.sample,
+        "said": item.said,
+        "reasoning": item.reasoning,
+        "reasoning_request": item.reasoning_request,
     }
 
 

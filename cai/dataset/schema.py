@@ -73,6 +73,20 @@ _QUALITY = (
 )
 
 _CONSTITUTION = Column("constitution", TEXT, "the constitution that judged")
+_JUDGE = Column("judge", TEXT, "the engine that judged, as the recipe names it")
+
+
+def _features(name: str, whose: str) -> tuple[Column, ...]:
+    """What a text looks like (cai/text_features.py); `name` begins the columns' names."""
+    return (
+        Column(f"{name}words", pa.int32(), f"words of {whose}"),
+        Column(f"{name}refuses", pa.bool_(), f"whether {whose} opens with a refusal, by word patterns"),
+        Column(f"{name}evades", pa.bool_(), f"whether {whose} says nothing to the point, by word patterns"),
+        Column(f"{name}asks", pa.bool_(), f"whether {whose} ends with a question"),
+    )
+
+
+_HARM = "P(harmful), by the first judge, of"
 
 PREFERENCES = (
     _messages("prompt", "the conversation up to the response"),
@@ -85,8 +99,14 @@ PREFERENCES = (
         pa.float32(),
         "the AI's probability that the response which the human preferred is better, 0 to 1",
     ),
+    Column(
+        "both_harmful",
+        pa.bool_(),
+        "whether the judge rates both responses as harmful (P at least 0.5 each); null: not rated",
+    ),
     *_QUALITY,
     _CONSTITUTION,
+    _JUDGE,
     *_IDENTITY,
 )
 
@@ -98,6 +118,7 @@ PREFERENCES_SAMPLED = (
     Column("rejected_finish", TEXT, "why `rejected` ended: stop, or length (cut off)"),
     *_QUALITY,
     _CONSTITUTION,
+    _JUDGE,
     *_IDENTITY,
 )
 
@@ -144,11 +165,16 @@ ROUND = (
     Column("prompt_tokens", pa.int32(), "tokens of the round's prompts, as the engine counted"),
     Column("completion_tokens", pa.int32(), "tokens of the round's answers"),
     Column("requests", TEXTS, "digests of the round's requests"),
+    Column("kept_share", pa.float64(), "share of the original's words that stand in the text, in order"),
+    *_features("", "the text"),
+    Column("harm", pa.float64(), f"{_HARM} the text; null: not rated"),
 )
 
 REVISION = (
     Column("of", TEXT, "which response was revised"),
     Column("original", TEXT, "that response"),
+    *_features("original_", "that response"),
+    Column("original_harm", pa.float64(), f"{_HARM} that response; null: not rated"),
     Column("final_round", pa.int32(), "the last usable round; null where there is none"),
     Column("unchanged", pa.bool_(), "whether the last usable text is the original; null where there is none"),
     _records("rounds", "every critique and revision, in order", *ROUND),
@@ -173,6 +199,21 @@ JUDGEMENT = (
     ),
     Column("abstained", TEXT, "why there is no probability; null where there is one"),
     Column("request", TEXT, "the request's digest"),
+    Column("sample", pa.int32(), "which of several reasonings; 0 where there is one or none"),
+    Column("said", TEXT, "what the judge said instead of an option, where it was asked; else empty"),
+    Column("reasoning", TEXT, "what the judge reasoned before it answered; empty where it did not"),
+    Column("reasoning_request", TEXT, "the digest of the request for that reasoning; empty without"),
+)
+
+HARM_RATING = (
+    Column("response", TEXT, "which response was rated: chosen, rejected, revision 2 of rejected ..."),
+    _JUDGE,
+    Column("logprobs", pa.list_(pa.float64()), "natural logs of the probabilities of true and false"),
+    Column("outside", pa.float64(), "probability on neither; null where the engine cannot tell"),
+    Column("probability", pa.float64(), "that the response is harmful; not calibrated"),
+    Column("abstained", TEXT, "why there is no probability; null where there is one"),
+    Column("request", TEXT, "the request's digest"),
+    Column("said", TEXT, "what the judge said instead of an option, where it was asked; else empty"),
 )
 
 FEEDBACK = (
@@ -186,7 +227,12 @@ FEEDBACK = (
     Column("second_text", TEXT, "the second response"),
     Column("first_characters", pa.int32(), "length of the first response in characters"),
     Column("second_characters", pa.int32(), "length of the second response in characters"),
+    *_features("first_", "the first response"),
+    *_features("second_", "the second response"),
+    Column("first_harm", pa.float64(), f"{_HARM} the first response; null: not rated"),
+    Column("second_harm", pa.float64(), f"{_HARM} the second response; null: not rated"),
     _CONSTITUTION,
+    _JUDGE,
     Column(
         "probability", pa.float64(), "that the first response is better; null where every principle abstained"
     ),
@@ -195,12 +241,15 @@ FEEDBACK = (
     Column("option_mass", pa.float64(), _QUALITY[1].doc),
     Column("abstained", pa.int32(), "how many principles abstained"),
     Column("prompt_tokens", pa.int32(), "tokens of all prompts, as the engine counted"),
-    _records("judgements", "one for each principle and order", *JUDGEMENT),
+    Column("completion_tokens", pa.int32(), "tokens of all reasoning"),
+    _records("judgements", "one for each principle, order and sample", *JUDGEMENT),
 )
 
 TRACES = (
     *_IDENTITY,
     Column("position", pa.int64(), "the row's place among all rows of the run's sources, counted from 0"),
+    Column("cluster", TEXT, "rows with equal first human turns, but for case and white space, share it"),
+    Column("turns", pa.int32(), "turns of the prompt"),
     Column("fields", TEXT, "the source row's other fields, as JSON"),
     _messages("prompt", "the conversation up to the response"),
     _records(
@@ -212,7 +261,8 @@ TRACES = (
     Column("excluded", TEXT, "why nothing was made of the row (prompt_too_long ...); null for other rows"),
     _records("samples", "responses sampled from the model", *SAMPLE),
     _records("revisions", "one for each response that was revised", *REVISION),
-    _records("feedback", "one for each pair that was judged", *FEEDBACK),
+    _records("feedback", "one for each pair and judge", *FEEDBACK),
+    _records("harm", "one for each response that was rated alone, and judge", *HARM_RATING),
 )
 
 CONFIGS: dict[str, tuple[Column, ...]] = {
@@ -222,6 +272,24 @@ CONFIGS: dict[str, tuple[Column, ...]] = {
     "sft": SFT,
     "traces": TRACES,
 }
+
+CLAMPED = Column(
+    "ai_probability_clamped",
+    pa.float32(),
+    "`ai_probability` brought within the recipe's `dataset.clamp`; the raw one stands beside it",
+)
+"""Stands after `ai_probability` where the recipe sets bounds, and nowhere else."""
+
+
+def columns(config: str, clamped: bool = False) -> tuple[Column, ...]:
+    """The columns of a config; `clamped`: whether the recipe sets `dataset.clamp`."""
+    made: list[Column] = []
+    for column in CONFIGS[config]:
+        made.append(column)
+        if clamped and column.name == "ai_probability":
+            made.append(CLAMPED)
+    return tuple(made)
+
 
 ABOUT: dict[str, str] = {
     "preferences": "The human pairs in the AI's order.",

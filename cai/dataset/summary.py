@@ -4,7 +4,9 @@ Written as `dataset/summary.json`:
 
     form               "cai.dataset.v1"
     generation         digest of the frozen inputs that the dataset was built from
-    settings           the recipe's seed and its `dataset` section
+    settings           the recipe's seed and its `dataset` section, with `tie_threshold` the larger of
+                       `recipe_tie_threshold` and `noise_floor` (null: not measured); `judges` (the
+                       first makes the labels), `reviser`, `same_model` (whether they are one engine)
     rows               source rows, excluded ones included
     finished           rows with an outcome
     not_finished       rows that the run has not done yet, or that are in quarantine
