@@ -1,0 +1,209 @@
+"""`cai principles`: see, check and import what a constitution says.
+
+What this module does not know: the rules of lint and of the formats (cai/workbench).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from cai.cli.console import err, out
+from cai.errors import CaiError, ConstitutionError
+
+if TYPE_CHECKING:
+    from cai.principle import Constitution
+    from cai.workbench.lint import Finding, Lengths
+
+Named = Annotated[
+    str, typer.Argument(metavar="CONSTITUTION", help="A constitution's file, or the name of one (harmless).")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
+
+
+def enter(app: typer.Typer) -> None:
+    """Enter the verb with its own verbs."""
+    verbs = typer.Typer(no_args_is_help=True, help="See, check and import principles.")
+    verbs.command("show")(show)
+    verbs.command("lint")(lint)
+    verbs.command("schema")(schema)
+    verbs.command("import")(import_)
+    app.add_typer(verbs, name="principles")
+
+
+def schema() -> None:
+    """Print the JSON Schema of a constitution file, for editors that complete and underline."""
+    from cai.constitution_file import schema as made
+
+    sys.stdout.write(json.dumps(made(), indent=2) + "\n")
+
+
+def show(name: Named, as_json: Json = False) -> None:
+    """Print a constitution as the program reads it.
+
+    Includes and overrides are resolved, each form with the file and line it comes from.
+    """
+    from cai.principle import FORMS
+    from cai.workbench.lint import lengths
+
+    constitution = named(name)
+    counted = {item.principle: item.tokens for item in lengths(constitution)}
+    if as_json:
+        principles = [
+            {**p.model_dump(), "origins": {form: constitution.value(p, form).origin for form in FORMS}}
+            for p in constitution.principles
+        ]
+        made = {"constitution": constitution.name, "digest": constitution.digest, "principles": principles}
+        sys.stdout.write(json.dumps(made, indent=2) + "\n")
+        return
+    console = out()
+    count = len(constitution.principles)
+    console.print(Text(f"{constitution.title}: {count} principles, digest {constitution.digest}"))
+    for principle in constitution.principles:
+        console.print()
+        about = ", ".join(principle.tags)
+        weight = f", weight {principle.weight:g}" if principle.weight != 1 else ""
+        polarity = ", asks for the worse response" if principle.polarity == "worse" else ""
+        console.print(Text(f"{principle.id}  ({about}{weight}{polarity})", style="bold"))
+        for form in FORMS:
+            origin = constitution.value(principle, form).origin
+            head = Text(f"{form}  ({origin}, about {counted[principle.id][form]} tokens)", style="dim")
+            console.print(Padding(head, (0, 0, 0, 2)))
+            console.print(Padding(Text(getattr(principle, form)), (0, 0, 0, 4)))
+
+
+def lint(
+    names: Annotated[
+        list[str], typer.Argument(metavar="CONSTITUTION...", help="Constitution files, or their names.")
+    ],
+    ignore: Annotated[
+        list[str] | None, typer.Option(help="A rule to leave out; may be given more than once.")
+    ] = None,
+    strict: Annotated[bool, typer.Option(help="Let notes end in exit code 1 too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what a careful colleague would say about the wording of principles.
+
+    Exit code 1 where there is a warning or a file cannot be read.
+    """
+    from cai.workbench.lint import RULES, lengths
+    from cai.workbench.lint import lint as remarks
+    from cai.yaml_file import nearest
+
+    left_out = set(ignore or [])
+    for rule in left_out - set(RULES):
+        raise typer.BadParameter(f"there is no rule {rule!r}{nearest(rule, RULES)}", param_hint="--ignore")
+    found: list[Finding] = []
+    made: list[dict[str, object]] = []
+    failed = False
+    for name in names:
+        try:
+            constitution = named(name)
+        except CaiError as error:
+            failed = True
+            err().print(Text(f"{error.problem}\n{error.remedy}".rstrip()))
+            continue
+        own = [item for item in remarks(constitution) if item.rule not in left_out]
+        found += own
+        counted = lengths(constitution)
+        made.append(
+            {
+                "constitution": constitution.name,
+                "findings": [asdict(item) for item in own],
+                "tokens": {item.principle: item.tokens for item in counted},
+                "tokens_estimated": True,
+            }
+        )
+        if not as_json:
+            _print_remarks(constitution, own, counted)
+    if as_json:
+        sys.stdout.write(json.dumps(made, indent=2) + "\n")
+    if failed or any(strict or item.weight == "warning" for item in found):
+        raise typer.Exit(1)
+
+
+def _print_remarks(constitution: Constitution, found: list[Finding], counted: list[Lengths]) -> None:
+    console = out()
+    for item in found:
+        who = f" {item.principle}:" if item.principle else ""
+        console.print(Text(f"{item.where}: {item.weight}:{who} {item.problem} [{item.rule}]"))
+        console.print(Padding(Text(item.advice, style="dim"), (0, 0, 0, 4)))
+    table = Table(box=None, pad_edge=False, title="tokens (estimated)", title_justify="left")
+    table.add_column("principle")
+    forms = list(counted[0].tokens)
+    for form in forms:
+        table.add_column(form, justify="right")
+    for each in counted:
+        table.add_row(each.principle, *(str(each.tokens[form]) for form in forms))
+    console.print(table)
+    warnings = sum(item.weight == "warning" for item in found)
+    console.print(
+        Text(f"{constitution.path.name}: {warnings} warnings, {len(found) - warnings} notes"), soft_wrap=True
+    )
+
+
+def import_(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="The file in another format.")],
+    out_file: Annotated[
+        Path | None, typer.Option("--out", help="The constitution file to write; without it: printed.")
+    ] = None,
+    name: Annotated[
+        str, typer.Option(help="The constitution's name, where nothing is written.")
+    ] = "imported",
+    title: Annotated[str, typer.Option(help="Its title.")] = "",
+    origin: Annotated[str, typer.Option("--source", help="Where the wording comes from.")] = "",
+    licence: Annotated[str, typer.Option(help="The licence of that source.")] = "",
+) -> None:
+    """Turn principles in another format into a constitution file.
+
+    Known formats: the Constitutional AI paper's CritiqueRevisionInstructions.json and
+    RLMadisonInstructions.json, llm-swarm's constitution, and lists of sentences (JSON, or one a
+    line). What does not map is reported; what is left over goes to FILE.left-over.json beside
+    the written file.
+    """
+    from cai.constitution_file import parse_constitution
+    from cai.workbench.importing import as_yaml, import_constitution
+
+    imported = import_constitution(source)
+    imported.source = origin or imported.source
+    if licence:
+        imported.licence = licence
+        imported.reports = [line for line in imported.reports if "no licence" not in line]
+    target = out_file or Path(f"{name}.yaml")
+    text = as_yaml(imported, target.stem, title or target.stem)
+    parse_constitution(text, target)
+    for line in imported.reports:
+        err().print(Text(f"note: {line}"))
+    if out_file is None:
+        sys.stdout.write(text)
+        return
+    if out_file.exists():
+        raise ConstitutionError(f"{out_file} is there already.", "Name another file, or move it away.")
+    out_file.write_text(text, "utf-8")
+    err().print(Text(f"{len(imported.principles)} principles are in {out_file}"))
+    if imported.left_over:
+        beside = out_file.with_suffix(".left-over.json")
+        beside.write_text(json.dumps(imported.left_over, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        err().print(Text(f"what has no place in a constitution is in {beside}"))
+
+
+def named(name: str) -> Constitution:
+    """The constitution of a file, or of a name in principles/ here or in the package.
+
+    Raises: ConstitutionError, InputError.
+    """
+    from cai.constitution_file import load_constitution
+    from cai.shipped import find
+
+    given = Path(name)
+    if given.suffix == ".yaml" or given.exists():
+        return load_constitution(given)
+    return load_constitution(find(name, Path.cwd(), "principles", ".yaml"))
