@@ -6,7 +6,7 @@ is remembered under: when any of these changes, rows are replayed, and replaying
 what the change touched.
 
 On disk: `frozen/<digest>/` holds `generation.json` (all of the above), `recipe.yaml`,
-`principles/<digest>/*.yaml` and `prompts/*.j2` as they were; `engines/<digest>.json` holds an engine's
+`principles/<digest>/*.yaml`, `prompts/*.j2` and `prompts/examples/*.yaml` as they were; `engines/<digest>.json` holds an engine's
 identity as settled at first contact. Nothing there is ever changed.
 
 What this module does not know: stores, rows, how an engine is reached.
@@ -27,9 +27,12 @@ from cai.constitution_file import load_constitution
 from cai.digest import digest
 from cai.engine.identity import Identity
 from cai.errors import InputError, RecipeError, RunError
+from cai.examples import Examples, load_examples
 from cai.feedback import JudgePlan
+from cai.harm import HarmPlan
 from cai.principle import Constitution
-from cai.prompting import STOPS, Form, Prompts, Stage, load_prompts
+from cai.prompting import REASONING_STOPS, STOPS, Form, Prompts, Stage, load_prompts
+from cai.reasoning import ReasoningPlan
 from cai.recipe import EngineSection, Recipe
 from cai.revise import RevisePlan
 from cai.shipped import find
@@ -38,12 +41,13 @@ from cai.steps import STEPS_DIGEST, RespondPlan, RowPlan
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a recipe names, loaded: constitutions by name, templates by form."""
+    """What a recipe names, loaded: constitutions by name, templates by form, worked judgements."""
 
     recipe: Recipe
     constitutions: Mapping[str, Constitution]
     prompts: Mapping[str, Prompts]
     prompts_folder: Path
+    examples: Examples | None = None
 
     def constitution_for(self, subset: str) -> Constitution | None:
         """The constitution of a subset, or None where the recipe has none for it."""
@@ -64,8 +68,23 @@ def load_inputs(recipe: Recipe, beside: Path) -> Inputs:
             f"{folder} is not a folder of templates.", "Give the folder that holds judgement.j2."
         )
     stages = stages_used(recipe)
-    prompts = {form: load_prompts(folder, form, used) for form, used in stages.items()}
-    return Inputs(recipe, constitutions, prompts, folder)
+    prompts: dict[str, Prompts] = {form: load_prompts(folder, form, used) for form, used in stages.items()}
+    return Inputs(recipe, constitutions, prompts, folder, _examples(recipe, beside))
+
+
+def _examples(recipe: Recipe, beside: Path) -> Examples | None:
+    """The worked judgements that a recipe names. Raises: InputError, RecipeError."""
+    feedback = recipe.feedback
+    if feedback is None or feedback.examples is None:
+        return None
+    base = [name for name in recipe.judges() if recipe.engines[name].form == "completion"]
+    if base:
+        raise RecipeError(
+            f"feedback.examples are shown in the chat form, and the engine {base[0]!r} has the form completion.",
+            "For a base model, edit the worked examples in prompts/base/worked-judgements.j2.",
+        )
+    path = find(feedback.examples, beside, "prompts/examples", ".yaml")
+    return load_examples(path, reasoned=feedback.reasoning is not None)
 
 
 def stages_used(recipe: Recipe) -> dict[Form, list[Stage]]:
@@ -96,38 +115,73 @@ def row_plans(inputs: Inputs) -> dict[str, RowPlan]:
 
 def _row_plan(inputs: Inputs, constitution: Constitution) -> RowPlan:
     recipe = inputs.recipe
-    respond = revise = judge = None
-    if "respond" in recipe.roles_used():
-        engine = recipe.engine_for("respond")
-        prompts = inputs.prompts[recipe.engines[engine].form]
-        assert recipe.revise or recipe.feedback
-        section = recipe.feedback.sample_sampling if recipe.feedback else recipe.revise.sampling  # type: ignore[union-attr]
-        respond = RespondPlan(engine, prompts, section.sampling(_stops(recipe, engine)), recipe.seed)
-    if recipe.revise is not None:
-        engine = recipe.engine_for("revise")
-        revise = RevisePlan(
-            engine=engine,
-            prompts=inputs.prompts[recipe.engines[engine].form],
-            constitution=constitution,
-            rounds=recipe.revise.rounds,
-            critique=recipe.revise.critique,
-            critique_sampling=recipe.revise.critique_sampling.sampling(_stops(recipe, engine)),
-            sampling=recipe.revise.sampling.sampling(_stops(recipe, engine)),
-            seed=recipe.seed,
-        )
-    if recipe.feedback is not None:
-        engine = recipe.engine_for("judge")
-        count = None if recipe.feedback.principles == "all" else recipe.feedback.principles
-        prompts = inputs.prompts[recipe.engines[engine].form]
-        judge = JudgePlan(engine, prompts, constitution, count, recipe.feedback.min_option_mass, recipe.seed)
+    feedback = recipe.feedback
+    judge = recipe.engine_for("judge")
+    harm = None
+    if feedback is not None and feedback.harm:
+        harm = HarmPlan(judge, inputs.prompts[recipe.engines[judge].form], feedback.min_option_mass)
     return RowPlan(
-        respond=respond,
-        revise=revise,
+        respond=_respond_plan(inputs) if "respond" in recipe.roles_used() else None,
+        revise=_revise_plan(inputs, constitution),
         of=recipe.revise.of if recipe.revise else "rejected",
-        judge=judge,
-        pairs=tuple(recipe.feedback.pairs) if recipe.feedback else (),
-        samples=recipe.feedback.samples if recipe.feedback else 0,
+        judges=judge_plans(inputs, constitution),
+        pairs=tuple(feedback.pairs) if feedback else (),
+        samples=feedback.samples if feedback else 0,
+        harm=harm,
     )
+
+
+def _respond_plan(inputs: Inputs) -> RespondPlan:
+    recipe = inputs.recipe
+    engine = recipe.engine_for("respond")
+    prompts = inputs.prompts[recipe.engines[engine].form]
+    assert recipe.revise or recipe.feedback
+    section = recipe.feedback.sample_sampling if recipe.feedback else recipe.revise.sampling  # type: ignore[union-attr]
+    return RespondPlan(engine, prompts, section.sampling(_stops(recipe, engine)), recipe.seed)
+
+
+def _revise_plan(inputs: Inputs, constitution: Constitution) -> RevisePlan | None:
+    recipe = inputs.recipe
+    if recipe.revise is None:
+        return None
+    engine = recipe.engine_for("revise")
+    return RevisePlan(
+        engine=engine,
+        prompts=inputs.prompts[recipe.engines[engine].form],
+        constitution=constitution,
+        rounds=recipe.revise.rounds,
+        critique=recipe.revise.critique,
+        critique_sampling=recipe.revise.critique_sampling.sampling(_stops(recipe, engine)),
+        sampling=recipe.revise.sampling.sampling(_stops(recipe, engine)),
+        seed=recipe.seed,
+    )
+
+
+def judge_plans(inputs: Inputs, constitution: Constitution) -> tuple[JudgePlan, ...]:
+    """How each judge of a recipe judges pairs, the one that makes the labels first."""
+    feedback = inputs.recipe.feedback
+    if feedback is None:
+        return ()
+    plans = []
+    for engine in inputs.recipe.judges():
+        form = inputs.recipe.engines[engine].form
+        prompts = inputs.prompts[form]
+        section = feedback.reasoning
+        stops = REASONING_STOPS[form]
+        plans.append(
+            JudgePlan(
+                engine=engine,
+                prompts=prompts,
+                constitution=constitution,
+                count=None if feedback.principles == "all" else feedback.principles,
+                min_option_mass=feedback.min_option_mass,
+                seed=inputs.recipe.seed,
+                pool=feedback.combine,
+                reasoning=ReasoningPlan(section.sampling(stops), section.samples) if section else None,
+                examples=inputs.examples.messages(prompts, reasoned=bool(section)) if inputs.examples else (),
+            )
+        )
+    return tuple(plans)
 
 
 def _stops(recipe: Recipe, engine: str) -> tuple[str, ...]:
@@ -237,6 +291,7 @@ def _content(inputs: Inputs, identities: Mapping[str, Identity]) -> dict[str, An
         "prompts": {form: inputs.prompts[form].digest for form in sorted(_forms(recipe))},
         "engines": {role: identities[recipe.engine_for(role)].digest for role in recipe.roles_used()},
         "judges": [identities[name].digest for name in recipe.judges()] if recipe.feedback else [],
+        "examples": inputs.examples.digest if inputs.examples else None,
         "steps": STEPS_DIGEST,
     }
 
@@ -274,6 +329,10 @@ def _write_generation(
                 place = draft / "prompts" / ("base" if form == "completion" else "") / Path(name).name
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_text(text, "utf-8")
+    if inputs.examples is not None:
+        place = draft / "prompts" / "examples" / inputs.examples.path.name
+        place.parent.mkdir(parents=True)
+        place.write_text(inputs.examples.source, "utf-8")
     from ruamel.yaml import YAML
 
     with (draft / "recipe.yaml").open("w", encoding="utf-8") as file:

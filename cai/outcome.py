@@ -78,8 +78,9 @@ class Judgement:
     A and B as shown (empty where the engine answered none); `outside`: the probability outside
     both, or None; `probability`: that the pair's *first* response is better, order and polarity
     undone, or None with `abstained` naming why. `said`: the words that the judge said instead of
-    an option, where it was asked for them. `reasoning`: what it reasoned before it answered,
-    `reasoning_request` that request's digest (both empty where it answered at once).
+    an option, where it was asked for them. `reasoning`: what it reasoned before it answered, whole,
+    `reasoning_request` that request's digest (both empty where it answered at once). `request` is
+    empty where the reasoning was not finished, since no option was then asked for.
     """
 
     principle: str
@@ -101,8 +102,8 @@ class Feedback:
 
     `first` and `second` name the responses (`chosen`, `rejected`, `original`, `revision`,
     `sample 0` ...), the texts beside them. `judge`: the engine's name in the recipe.
-    `probability`: that the first is better, the mean over both orders, then over principles by
-    weight; None where every principle abstained. `order_consistency`: share of principles (with
+    `probability`: that the first is better, put together over samples, both orders, and
+    principles by weight (feedback.py has the formulas); None where every principle abstained. `order_consistency`: share of principles (with
     both orders) whose orders agree on the better response. `option_mass`: mean probability on
     the options, or None where the engine cannot tell. `abstained`: principles that do not count.
     `about`: for a revised pair, which response was revised.
@@ -142,11 +143,17 @@ class HarmRating:
     abstained: Abstention | None
     request: str
     said: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A finished row. `excluded` names why the data leave it out (`prompt_too_long`), or is None."""
+    """A finished row. `excluded` names why the data leave it out (`prompt_too_long`), or is None.
+
+    `feedback`: where several judges judge, each pair has one for each of them, side by side; the
+    one that makes the labels comes first.
+    """
 
     row: str
     excluded: str | None
@@ -154,6 +161,11 @@ class Outcome:
     samples: tuple[Sample, ...]
     feedback: tuple[Feedback, ...]
     harm: tuple[HarmRating, ...] = ()
+
+    @property
+    def labelling(self) -> tuple[Feedback, ...]:
+        """The feedback that labels are made of: the first judge's, one for each pair."""
+        return tuple(item for item in self.feedback if item.judge == self.feedback[0].judge)
 
     def record(self) -> dict[str, Any]:
         """What the store keeps."""

@@ -1,11 +1,12 @@
 """Text that knows where it came from, and the one place where foreign text is escaped.
 
 A request is put together from parts: literal text of a template (file and line), a form of a
-principle (file and line), text of a row (row and field), or an earlier answer of a model. `cai
-show` prints them, accounting counts them, and escaping happens here and nowhere else.
+principle (file and line), text of a worked example (file and line), text of a row (row and field),
+or an earlier answer of a model. `cai show` prints them, accounting counts them, and escaping happens
+here and nowhere else.
 
-Escaping: text of a row or a model that stands inside a message beside other text is quoted
-there, and must not be able to imitate the marks around it: a speaker label at the start of a
+Escaping: text of a row, a model or an example that stands inside a message beside other text is
+quoted there, and must not be able to imitate the marks around it: a speaker label at the start of a
 line (`Human:`, `Assistant:`, and every label that the template itself uses) and every
 `<tag>` that the template itself uses. Such a mark gets a backslash in front; nothing else changes.
 A message that consists of one value alone is not quoted, hence not escaped: there it is the
@@ -21,11 +22,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-PartKind = Literal["template", "principle", "row", "model"]
+PartKind = Literal["template", "principle", "example", "row", "model"]
 MessageRole = Literal["system", "user", "assistant", "text"]
 
-FOREIGN: frozenset[str] = frozenset({"row", "model"})
-"""Kinds of part whose text nobody on this project wrote."""
+FOREIGN: frozenset[str] = frozenset({"row", "model", "example"})
+"""Kinds of part whose text may be anything: a row's, a model's, or one that somebody took for an example."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from cai.digest import digest, draw
-from cai.outcome import Outcome
+from cai.outcome import Feedback, HarmRating, Outcome, Round, Sample
 from cai.recipe import PilotSection, Recipe, source_digest
 from cai.run_folder import RunFolder
 from cai.source import Source
@@ -134,14 +134,16 @@ class PilotSummary:
 
 
 def summarise(outcomes: Sequence[Outcome], missing: int) -> PilotSummary:
-    """Sum up outcomes; agreement is that of decided human pairs.
+    """Sum up outcomes; agreement is that of decided human pairs, by the judge that makes the labels.
 
-    `missing`: pilot rows without an outcome (in quarantine, or excluded by the source).
+    Tokens are those of all that was asked. `missing`: pilot rows without an outcome (in quarantine, or excluded by the source).
     """
     done = [outcome for outcome in outcomes if outcome.excluded is None]
     rounds = [item for outcome in done for revision in outcome.revisions for item in revision.rounds]
-    feedback = [item for outcome in done for item in outcome.feedback]
-    samples = [item for outcome in done for item in outcome.samples]
+    feedback = [item for outcome in done for item in outcome.labelling]
+    asked: list[Round | Sample | Feedback | HarmRating] = [*rounds]
+    for outcome in done:
+        asked += (*outcome.samples, *outcome.feedback, *outcome.harm)
     human = [item for item in feedback if item.kind == "human"]
     decided = [item.probability for item in human if item.probability not in (None, 0.5)]
     return PilotSummary(
@@ -156,11 +158,8 @@ def summarise(outcomes: Sequence[Outcome], missing: int) -> PilotSummary:
         agreement=Share(sum(p is not None and p > 0.5 for p in decided), len(decided)),
         ties=sum(item.probability == 0.5 for item in human),
         abstained=sum(item.probability is None for item in human),
-        prompt_tokens=sum(item.prompt_tokens for item in rounds)
-        + sum(item.prompt_tokens for item in samples)
-        + sum(item.prompt_tokens for item in feedback),
-        completion_tokens=sum(item.completion_tokens for item in rounds)
-        + sum(item.completion_tokens for item in samples),
+        prompt_tokens=sum(item.prompt_tokens for item in asked),
+        completion_tokens=sum(item.completion_tokens for item in asked),
     )
 
 

@@ -159,6 +159,10 @@ class ReasoningSection(_Section):
             raise ValueError("several samples need a temperature above 0, or they are all the same")
         return self
 
+    def sampling(self, stop: tuple[str, ...]) -> Sampling:
+        """The parameters of a reasoning's request."""
+        return Sampling(temperature=self.temperature, top_p=self.top_p, max_tokens=self.max_tokens, stop=stop)
+
 
 class FeedbackSection(_Section):
     """AI feedback. `pairs`: which pairs are judged; `principles`: how many judge each (or all).

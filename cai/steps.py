@@ -1,4 +1,4 @@
-"""All that happens to one row: fresh responses, revision, feedback, in that order of need.
+"""All that happens to one row: fresh responses, revision, feedback, harm ratings.
 
 What needs nothing of each other runs at the same time: the human pair is judged while a
 response is being revised. The result is one `Outcome`.
@@ -9,33 +9,33 @@ or long ago.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
+from cai.abreast import PromptTooLongError, abreast
 from cai.digest import digest, draw
 from cai.feedback import STEP_VERSION as FEEDBACK_VERSION
-from cai.feedback import AskScores, JudgedPair, JudgePlan, PromptTooLongError, judge
-from cai.outcome import Feedback, Outcome, Revision, Sample
+from cai.feedback import AskFeedback, JudgedPair, JudgePlan, judge
+from cai.harm import STEP_VERSION as HARM_VERSION
+from cai.harm import HarmPlan, rate
+from cai.outcome import Feedback, HarmRating, Outcome, Revision, Sample
 from cai.parts import Value
 from cai.prompting import Prompts, turn_values
 from cai.request import GenerateRequest, Sampling
 from cai.revise import STEP_VERSION as REVISE_VERSION
-from cai.revise import AskText, RevisePlan, revise
+from cai.revise import RevisePlan, revise
 from cai.source import Row
 
-Result = TypeVar("Result")
-
-STEP_VERSION = 1
+STEP_VERSION = 2
 """Raised whenever this module would make other outcomes from the same answers."""
 
-STEPS_DIGEST = digest("cai.steps.v1", [STEP_VERSION, REVISE_VERSION, FEEDBACK_VERSION])
+STEPS_DIGEST = digest("cai.steps.v1", [STEP_VERSION, REVISE_VERSION, FEEDBACK_VERSION, HARM_VERSION])
 """Part of every generation: a row is replayed when the code that made it has changed."""
 
 
-class AskAll(AskText, AskScores, Protocol):
-    """Everything that can be asked."""
+AskAll = AskFeedback
+"""Everything that can be asked."""
 
 
 @dataclass(frozen=True)
@@ -52,20 +52,18 @@ class RespondPlan:
 class RowPlan:
     """What is done to the rows of one constitution.
 
-    `of` names the responses to revise; `pairs` the kinds of pair to judge; `samples` how many
-    responses are sampled for pairs of kind `sampled`.
+    `of` names the responses to revise; `judges`: every pair is judged by each, the first makes the
+    labels; `pairs` the kinds of pair to judge; `samples` how many responses are sampled for pairs
+    of kind `sampled`.
     """
 
     respond: RespondPlan | None
     revise: RevisePlan | None
     of: str
-    judge: JudgePlan | None
+    judges: tuple[JudgePlan, ...]
     pairs: tuple[str, ...]
     samples: int
-
-
-class _RowTooLongError(Exception):
-    """A prompt does not fit into an engine's context; the row is excluded for all its steps."""
+    harm: HarmPlan | None = None
 
 
 async def run_row(row: Row, plan: RowPlan, ask: AskAll) -> Outcome:
@@ -76,23 +74,21 @@ async def run_row(row: Row, plan: RowPlan, ask: AskAll) -> Outcome:
     turns = turn_values(row.prompt, "row")
     responses = {name: Value(turn.text, "row", f"row {name}") for name, turn in row.responses.items()}
     branches = []
-    if plan.judge is not None and "human" in plan.pairs:
-        branches.append(_judge_human(turns, responses, plan, ask))
+    if "human" in plan.pairs and "chosen" in responses:
+        pair = JudgedPair("human", "human", "chosen", "rejected", responses["chosen"], responses["rejected"])
+        branches.append(_judge_pairs(turns, [pair], plan, ask))
+    if plan.harm is not None:
+        branches.append(_rate(turns, list(responses.items()), plan, ask))
     if plan.revise is not None:
         branches.append(_revise_and_judge(row, turns, responses, plan, ask))
-    if plan.judge is not None and "sampled" in plan.pairs:
+    if plan.judges and "sampled" in plan.pairs:
         branches.append(_sample_and_judge(row, turns, plan, ask))
     try:
-        done = await _all(branches)
-    except (PromptTooLongError, _RowTooLongError):
+        done = await abreast(branches)
+    except PromptTooLongError:
         return Outcome(row.id, "prompt_too_long", (), (), ())
-    return Outcome(
-        row=row.id,
-        excluded=None,
-        revisions=tuple(item for part in done for item in part.revisions),
-        samples=tuple(item for part in done for item in part.samples),
-        feedback=tuple(item for part in done for item in part.feedback),
-    )
+    found = _joined(done)
+    return Outcome(row.id, None, found.revisions, found.samples, found.feedback, found.harm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,44 +98,46 @@ class _Part:
     revisions: tuple[Revision, ...] = ()
     samples: tuple[Sample, ...] = ()
     feedback: tuple[Feedback, ...] = ()
+    harm: tuple[HarmRating, ...] = ()
 
 
-async def _all(work: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
-    """All results in order. Where one fails, the others are still awaited: what they ask is paid for."""
-    if len(work) == 1:
-        return [await work[0]]
-    done = await asyncio.gather(*work, return_exceptions=True)
-    errors = [item for item in done if isinstance(item, BaseException)]
-    if errors:
-        raise next((e for e in errors if isinstance(e, (PromptTooLongError, _RowTooLongError))), errors[0])
-    return [item for item in done if not isinstance(item, BaseException)]
+def _joined(parts: Sequence[_Part]) -> _Part:
+    return _Part(
+        revisions=tuple(item for part in parts for item in part.revisions),
+        samples=tuple(item for part in parts for item in part.samples),
+        feedback=tuple(item for part in parts for item in part.feedback),
+        harm=tuple(item for part in parts for item in part.harm),
+    )
 
 
-async def _judge_human(
-    turns: list[dict[str, Any]], responses: dict[str, Value], plan: RowPlan, ask: AskAll
+async def _judge_pairs(
+    turns: list[dict[str, Any]], pairs: Sequence[JudgedPair], plan: RowPlan, ask: AskAll
 ) -> _Part:
-    if plan.judge is None or "chosen" not in responses:
-        return _Part()
-    pair = JudgedPair("human", "human", "chosen", "rejected", responses["chosen"], responses["rejected"])
-    return _Part(feedback=(await judge(turns, pair, plan.judge, ask),))
+    """Each pair by each judge, the first judge first."""
+    work = [judge(turns, pair, judging, ask) for pair in pairs for judging in plan.judges]
+    return _Part(feedback=tuple(await abreast(work)))
+
+
+async def _rate(
+    turns: list[dict[str, Any]], responses: Sequence[tuple[str, Value]], plan: RowPlan, ask: AskAll
+) -> _Part:
+    return _Part(harm=await rate(turns, responses, plan.harm, ask) if plan.harm is not None else ())
 
 
 async def _revise_and_judge(
     row: Row, turns: list[dict[str, Any]], responses: dict[str, Value], plan: RowPlan, ask: AskAll
 ) -> _Part:
     names = _revised_names(plan.of, responses)
-    samples: tuple[Sample, ...] = ()
+    fresh = _Part()
+    branches = []
     if names == ["fresh"]:
         if plan.respond is None:
             return _Part()
-        samples = await _respond(row, turns, plan.respond, "fresh", 1, ask)
-        responses = {"fresh": Value(samples[0].text, "model", "fresh response")}
-    done = await _all([_one_revision(turns, responses[name], name, plan, ask) for name in names])
-    return _Part(
-        revisions=tuple(revision for revision, _ in done),
-        samples=samples,
-        feedback=tuple(item for _, feedback in done for item in feedback),
-    )
+        fresh = _Part(samples=await _respond(row, turns, plan.respond, "fresh", 1, ask))
+        responses = {"fresh": Value(fresh.samples[0].text, "model", "fresh response")}
+        branches.append(_rate(turns, list(responses.items()), plan, ask))
+    branches += [_one_revision(turns, responses[name], name, plan, ask) for name in names]
+    return _joined([fresh, *await abreast(branches)])
 
 
 def _revised_names(of: str, responses: dict[str, Value]) -> list[str]:
@@ -153,22 +151,28 @@ def _revised_names(of: str, responses: dict[str, Value]) -> list[str]:
 
 async def _one_revision(
     turns: list[dict[str, Any]], original: Value, name: str, plan: RowPlan, ask: AskAll
-) -> tuple[Revision, list[Feedback]]:
+) -> _Part:
+    """One chain of revisions, its last one judged against the original, each usable one rated."""
     assert plan.revise is not None
     revision = await revise(turns, original, name, plan.revise, ask)
     if any("too_long" in (item.finish, item.critique_finish) for item in revision.rounds):
-        raise _RowTooLongError
+        raise PromptTooLongError
+    usable = [
+        (f"revision {item.number} of {name}", Value(item.text, "model", f"revision {item.number} of {name}"))
+        for item in revision.rounds
+        if item.usable
+    ]
+    branches = [_rate(turns, usable, plan, ask)]
     final = revision.final
-    if plan.judge is None or "revised" not in plan.pairs or final is None or final.text == original.text:
-        return revision, []
-    value = Value(final.text, "model", f"revision {final.number} of {name}")
-    pair = JudgedPair("revised", name, "revision", "original", value, original)
-    return revision, [await judge(turns, pair, plan.judge, ask)]
+    if "revised" in plan.pairs and final is not None and final.text != original.text:
+        pair = JudgedPair("revised", name, "revision", "original", usable[-1][1], original)
+        branches.append(_judge_pairs(turns, [pair], plan, ask))
+    return _joined([_Part(revisions=(revision,)), *await abreast(branches)])
 
 
 async def _sample_and_judge(row: Row, turns: list[dict[str, Any]], plan: RowPlan, ask: AskAll) -> _Part:
     """n sampled responses, judged in pairs (0, 1), (2, 3) ... Source: 2212.08073, section 4.1."""
-    if plan.judge is None or plan.respond is None:
+    if plan.respond is None:
         return _Part()
     samples = await _respond(row, turns, plan.respond, "sample", plan.samples, ask)
     values = [Value(sample.text, "model", sample.name) for sample in samples]
@@ -176,8 +180,9 @@ async def _sample_and_judge(row: Row, turns: list[dict[str, Any]], plan: RowPlan
         JudgedPair("sampled", f"{i} {i + 1}", f"sample {i}", f"sample {i + 1}", values[i], values[i + 1])
         for i in range(0, len(values) - 1, 2)
     ]
-    feedback = await _all([judge(turns, pair, plan.judge, ask) for pair in pairs])
-    return _Part(samples=samples, feedback=tuple(feedback))
+    named = [(sample.name, value) for sample, value in zip(samples, values, strict=True)]
+    branches = [_judge_pairs(turns, pairs, plan, ask), _rate(turns, named, plan, ask)]
+    return _joined([_Part(samples=samples), *await abreast(branches)])
 
 
 async def _respond(
@@ -194,9 +199,9 @@ async def _respond(
         )
         for index in range(count)
     ]
-    answers = await _all([ask.generate(request) for request in requests])
+    answers = await abreast([ask.generate(request) for request in requests])
     if any(answer.finish == "too_long" for answer in answers):
-        raise _RowTooLongError
+        raise PromptTooLongError
     return tuple(
         Sample(
             name=purpose if purpose == "fresh" else f"{purpose} {index}",

@@ -388,5 +388,5 @@ def _placeholders(value: Any, counter: Iterator[int]) -> Any:
 
 
 def is_foreign(part: Part) -> bool:
-    """Whether nobody on this project wrote the part's text."""
+    """Whether the part's text may be anything."""
     return part.kind in FOREIGN

@@ -15,7 +15,7 @@ from cai.feedback import ORDERS, JudgedPair, JudgePlan, combine, judge, read_jud
 from cai.parts import Value
 from cai.principle import Constitution, Principle
 from cai.prompting import load_prompts, turn_values
-from cai.request import Request, ScoreRequest, Scores
+from cai.request import Completion, GenerateRequest, Request, ScoreRequest, Scores
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -109,6 +109,9 @@ class _Judge:
     async def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
         self.asked += requests
         return [_scores(self.p_of_a(request.rendered.messages[0].text)) for request in requests]  # type: ignore[operator]
+
+    async def generate(self, request: GenerateRequest) -> Completion:
+        raise AssertionError("it is asked for no text")
 
     def digest(self, request: Request) -> str:
         return request.digest("engine")

@@ -10,23 +10,26 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "cai"
 
 LAYERS: list[list[str]] = [
-    ["errors", "digest"],
+    ["errors", "digest", "abreast"],
     ["parts", "conversation", "yaml_file", "shipped", "template_syntax", "text_features"],
     ["template", "principle"],
     ["constitution_file"],
     ["request", "prompting"],
-    ["recipe", "run_folder"],
+    ["recipe", "run_folder", "examples"],
     ["store", "engine"],
     ["ask", "outcome", "cleaning"],
-    ["source"],
+    ["source", "abstention", "reasoning"],
     ["revise", "feedback"],
+    ["harm"],
     ["steps"],
     ["frozen", "job"],
     ["live", "reading", "pilot", "trace"],
     ["dataset"],
     ["compare"],
+    ["workbench"],
     ["toy"],
     ["cli"],
+    ["__main__"],
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 WITHIN = {("engine", "engine"), ("prompting", "request")}

@@ -3,8 +3,8 @@
 A finished row is remembered with the version of the steps that made it. Code that would make
 another outcome, or other requests, of the same inputs must raise that version, or rows finished
 earlier would stand beside rows finished later. When this test fails: raise STEP_VERSION in the
-module you changed (cai/steps.py, cai/revise.py, which speaks for cai/cleaning too, or
-cai/feedback.py), and pin the new values here.
+module you changed (cai/steps.py, cai/harm.py, cai/revise.py, which speaks for cai/cleaning too, or
+cai/feedback.py, which speaks for cai/reasoning.py and cai/abstention.py), and pin the new values here.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from cai.conversation import Turn
 from cai.digest import digest
 from cai.engine.scripted import echo_shares, echo_text
 from cai.feedback import JudgePlan
+from cai.harm import HarmPlan
 from cai.outcome import read_outcome
 from cai.principle import Constitution, Principle
 from cai.prompting import Prompts
+from cai.reasoning import ReasoningPlan
 from cai.request import Completion, GenerateRequest, Request, Sampling, ScoreRequest, Scores
 from cai.revise import RevisePlan
 from cai.source import Row
@@ -35,13 +37,17 @@ SOURCES = {
     "judgement": '{% message "user" %}{% for turn in turns %}{{ turn.speaker }}: {{ turn.text }}\n{% endfor %}'
     "<a>{{ response_a }}</a><b>{{ response_b }}</b>{{ principle.judgement }}{% endmessage %}"
     "{% answer %}It is{% endanswer %}",
+    "reasoned-judgement": '{% message "user" %}{% for turn in turns %}{{ turn.speaker }}: {{ turn.text }}\n{% endfor %}'
+    "<a>{{ response_a }}</a><b>{{ response_b }}</b>{{ principle.judgement }}{% endmessage %}"
+    "{% answer %}Well:{% if reasoning %}{{ reasoning }} It is{% endif %}{% endanswer %}",
+    "harm": '{% message "user" %}' + QUOTED + "Harmful?{% endmessage %}{% answer %}It is{% endanswer %}",
     "response": "{% for turn in turns %}{% message turn.role %}{{ turn.text }}{% endmessage %}{% endfor %}",
 }
 
 PINNED = {
-    "steps": "b35d72588cdd7802009b50983ca3a347",
-    "requests": "85bb0ab6d9eb5d35ab3ccad1bb02e28f",
-    "outcome": "cb8151c977e2b63e3206bf7c9840e5b0",
+    "steps": "772ca61f5d9165e018f19220f682686a",
+    "requests": "70879e8477d454a75dbbf3819caedecc",
+    "outcome": "0f7f3487b52b4aff3c4ec368fdf17bd7",
 }
 
 
@@ -85,9 +91,13 @@ def _plan() -> RowPlan:
         respond=RespondPlan("main", prompts, warm, 3),
         revise=RevisePlan("main", prompts, constitution, 2, True, greedy, warm, 3),
         of="both",
-        judge=JudgePlan("main", prompts, constitution, 2, 0.5, 3),
+        judges=(
+            JudgePlan("main", prompts, constitution, 2, 0.5, 3),
+            JudgePlan("other", prompts, constitution, 2, 0.5, 3, "log-odds", ReasoningPlan(warm, 2)),
+        ),
         pairs=("human", "revised", "sampled"),
         samples=2,
+        harm=HarmPlan("main", prompts, 0.5),
     )
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cai.template import Rendered
     from cai.trace import Exchange
 
-_COLOURS = {"template": "cyan", "principle": "magenta", "row": "white", "model": "green"}
+_COLOURS = {"template": "cyan", "principle": "magenta", "example": "blue", "row": "white", "model": "green"}
 
 
 def enter(app: typer.Typer) -> None:
