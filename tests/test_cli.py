@@ -209,7 +209,17 @@ def test_two_processes_cannot_work_on_one_run(tmp_path: Path) -> None:
 def test_help_lists_the_verbs_that_work() -> None:
     shown = _cai("--help").stdout
     verbs = [line.split()[0] for line in shown.split("Commands:")[1].splitlines() if line.strip()]
-    assert set(verbs) >= {"init", "run", "status", "show", "dataset", "compare", "serve", "demo", "principles"}
+    assert set(verbs) >= {
+        "init",
+        "run",
+        "status",
+        "show",
+        "dataset",
+        "compare",
+        "serve",
+        "demo",
+        "principles",
+    }
     assert "..." not in shown.split("Commands:")[1]
     for verb in verbs:
         assert _cai(verb, "--help").returncode == 0

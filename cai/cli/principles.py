@@ -17,10 +17,12 @@ from rich.table import Table
 from rich.text import Text
 
 from cai.cli.console import err, out
-from cai.errors import CaiError, ConstitutionError
+from cai.errors import CaiError, ConstitutionError, RunError
 
 if TYPE_CHECKING:
+    from cai.compare.figures import Rate
     from cai.principle import Constitution
+    from cai.workbench.ablate import Ablation
     from cai.workbench.lint import Finding, Lengths
 
 Named = Annotated[
@@ -36,6 +38,7 @@ def enter(app: typer.Typer) -> None:
     verbs.command("lint")(lint)
     verbs.command("schema")(schema)
     verbs.command("import")(import_)
+    verbs.command("ablate")(ablate)
     app.add_typer(verbs, name="principles")
 
 
@@ -193,6 +196,90 @@ def import_(
         beside = out_file.with_suffix(".left-over.json")
         beside.write_text(json.dumps(imported.left_over, indent=2, ensure_ascii=False) + "\n", "utf-8")
         err().print(Text(f"what has no place in a constitution is in {beside}"))
+
+
+def ablate(
+    target: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    as_json: Json = False,
+) -> None:
+    """What each principle contributes, from judgements already made; nothing is asked.
+
+    Labels without each principle, which principles agree with which, and how few of them give
+    nearly the labels of all. Over the human pairs of the run's dataset.
+    """
+    from cai.reading import ReadRun
+    from cai.run_folder import open_run
+    from cai.workbench.ablate import ablate as compute
+    from cai.workbench.ablate import opinion_tables
+
+    run = open_run(target)
+    summary = run.dataset / "summary.json"
+    if not summary.is_file():
+        raise RunError(f"The run {run.name} has no dataset yet.", f"Type: cai dataset {target}")
+    settings = json.loads(summary.read_text("utf-8"))["settings"]
+    with ReadRun(run) as read:
+        feedback = read.recipe.feedback
+        weights = {
+            name: {principle.id: principle.weight for principle in constitution.principles}
+            for name, constitution in read.inputs.constitutions.items()
+        }
+        judge = read.recipe.judges()[0]
+    tables = opinion_tables(
+        run.dataset,
+        weights,
+        feedback.combine if feedback else "probability",
+        float(settings["tie_threshold"]),
+        judge,
+    )
+    if not tables:
+        raise RunError(f"The run {run.name} has no judged human pairs.", "Judge pairs of kind human.")
+    made = [compute(table, name) for name, table in sorted(tables.items())]
+    if as_json:
+        sys.stdout.write(json.dumps([asdict(item) for item in made], indent=2) + "\n")
+        return
+    for item in made:
+        _print_ablation(item)
+
+
+def _print_ablation(made: Ablation) -> None:
+    console = out()
+    console.print(
+        Text(f"{made.constitution}: {made.pairs:,} human pairs; all principles together agree with the human")
+    )
+    console.print(Text(f"label in {_rate(made.agreement)} of the decided ones.\n"))
+    table = Table(box=None, pad_edge=False)
+    table.add_column("principle")
+    for head in ("alone", "labels changed without it", "what it adds to agreement"):
+        table.add_column(head, justify="right")
+    for each in made.principles:
+        gain = each.agreement_gain
+        adds = "-" if gain.value is None else f"{gain.value:+.1%}"
+        if gain.low is not None and gain.high is not None:
+            adds += f" ({gain.low:+.1%} to {gain.high:+.1%})"
+        table.add_row(each.principle, _rate(each.alone, short=True), _rate(each.changed, short=True), adds)
+    console.print(table)
+    console.print(Text("\nHow few give nearly the labels of all (each line adds a principle):"))
+    few = Table(box=None, pad_edge=False)
+    for head, side in (("k", "right"), ("adds", "left"), ("same label", "right"), ("judgements", "right")):
+        few.add_column(head, justify=side)  # type: ignore[arg-type]
+    for step in made.few:
+        few.add_row(str(step.k), step.added, _rate(step.same, short=True), f"{step.cost:.0%}")
+    console.print(few)
+    pairs = [
+        (value, made.principles[i].principle, made.principles[j].principle)
+        for i, row in enumerate(made.matrix)
+        for j, value in enumerate(row)
+        if j < i and value is not None
+    ]
+    for label, ordered in (("Most alike", sorted(pairs, reverse=True)), ("Most at odds", sorted(pairs))):
+        told = "; ".join(f"{one} and {other} ({value:.0%})" for value, one, other in ordered[:3])
+        console.print(Text(f"\n{label}: {told}.") if told else Text(""))
+
+
+def _rate(rate: Rate, short: bool = False) -> str:
+    if rate.value is None or rate.low is None or rate.high is None:
+        return "-"
+    return f"{rate.value:.1%}" if short else f"{rate.value:.1%} ({rate.low:.1%} to {rate.high:.1%})"
 
 
 def named(name: str) -> Constitution:
