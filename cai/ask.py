@@ -31,7 +31,7 @@ from cai.request import (
     Scores,
     read_answer,
 )
-from cai.store import Store
+from cai.store import Record, Store
 
 
 @dataclass
@@ -59,9 +59,14 @@ class Ask:
     """Answers requests for all rows of a run. Steps get a `RowAsk` from `for_row`."""
 
     def __init__(
-        self, store: Store, engines: Mapping[str, Engine], identities: Mapping[str, Identity]
+        self,
+        store: Store,
+        engines: Mapping[str, Engine],
+        identities: Mapping[str, Identity],
+        reuse: Sequence[Store] = (),
     ) -> None:
         self.store = store
+        self.reuse = list(reuse)
         self.engines = engines
         self.retry_too_long = False
         self.accounts: dict[tuple[str, str], Account] = {}
@@ -102,11 +107,11 @@ class Ask:
         return request.digest(self._digests[request.engine])
 
     def stored(self, request: Request, digest: str) -> Answer | None:
-        """The answer that the store holds.
+        """The answer that the store holds, or one of the stores to reuse (it is then copied in).
 
         With `retry_too_long`, one that says `too_long` of a smaller context than now counts as absent.
         """
-        record = self.store.get(digest)
+        record = self.store.get(digest) or self._reused(request, digest)
         if record is None:
             return None
         answer = read_answer(record.answer)
@@ -115,6 +120,14 @@ class Ask:
             if now is not None and answer.context_tokens is not None and now > answer.context_tokens:
                 return None
         return answer
+
+    def _reused(self, request: Request, digest: str) -> Record | None:
+        for store in self.reuse:
+            record = store.get(digest)
+            if record is not None:
+                self.store.put(digest, record.answer, request.labels)
+                return record
+        return None
 
     async def ask(self, requests: Sequence[Request], row: RowAsk) -> list[Answer]:
         """Answer requests of one kind to one engine, in their order.

@@ -54,6 +54,20 @@ def located(section: EngineSection, run: RunFolder) -> EngineSection:
     return section.model_copy(update=found)
 
 
+def lazy_engine(recipe: Recipe, run: RunFolder, name: str) -> LazyEngine:
+    """An engine of a run's recipe, which opens at its first request and is who the run knows it as."""
+    declared = recipe.engines[name]
+    section = located(declared, run)
+    date = frozen_date(run.path, declared)
+    return LazyEngine(
+        name,
+        section,
+        make=lambda: make_engine(name, section, date),
+        settle=lambda identity: freeze_identity(run.path, declared, identity),
+        known=frozen_identity(run.path, declared),
+    )
+
+
 class LiveRun:
     """An opened run; use it as an asynchronous context manager.
 
@@ -84,7 +98,7 @@ class LiveRun:
 
     async def _begin(self) -> None:
         for name in self.recipe.engines_used():
-            self.engines[name] = self._engine(name)
+            self.engines[name] = lazy_engine(self.recipe, self.run, name)
         for name, engine in self.engines.items():
             if frozen_identity(self.run.path, self.recipe.engines[name]) is None:
                 await engine.open()
@@ -93,18 +107,6 @@ class LiveRun:
         self.ask = Ask(self.store, self.engines, self.identities)
         self.job = Job(self.run, self.source, self.plan, self.ask, self.store, self.generation.digest)
         self.store.start()
-
-    def _engine(self, name: str) -> LazyEngine:
-        declared = self.recipe.engines[name]
-        section = located(declared, self.run)
-        date = frozen_date(self.run.path, declared)
-        return LazyEngine(
-            name,
-            section,
-            make=lambda: make_engine(name, section, date),
-            settle=lambda identity: freeze_identity(self.run.path, declared, identity),
-            known=frozen_identity(self.run.path, declared),
-        )
 
     def plan(self, subset: str) -> RowPlan | None:
         """What is done to the rows of a subset, or None where the recipe has no constitution for it."""
