@@ -24,6 +24,7 @@ from cai.compare.judge_figures import (
     PrincipleMatrix,
     Term,
 )
+from cai.compare.person_figures import PersonFigures
 from cai.compare.revision_figures import (
     Change,
     FlagFigures,
@@ -274,7 +275,8 @@ class Comparison:
     best supported, with texts): about the human pairs, labels by the first judge. `judging`: kind
     of pair -> Judging of the first judge, kinds that were judged only; `other_judges`: each other
     judge's, on human pairs; `between_judges`: their agreement. `revisions`: None where nothing was
-    revised; `planted`: None where no truth is given; `literature`: for context.
+    revised; `planted`: None where no truth is given; `literature`: for context;
+    `person`: who was right how often, None where no person has reviewed a sample (`cai review`).
     """
 
     form: str
@@ -303,6 +305,7 @@ class Comparison:
     disagreements: tuple[Disagreement, ...]
     planted: PlantedFigures | None
     literature: tuple[Reference, ...]
+    person: PersonFigures | None = None
 
     def breakdown(self, by: str) -> tuple[Group, ...]:
         """The groups of one breakdown; none where there is no such breakdown."""
@@ -345,6 +348,7 @@ __all__ = [
     "ListedRow",
     "MainTable",
     "OwnRevisions",
+    "PersonFigures",
     "Phrase",
     "PlantedFigures",
     "Preferred",
