@@ -2,6 +2,7 @@
 
     recipe.yaml          what was asked (people write it)
     frozen/              generations of frozen inputs (cai/frozen.py)
+    doctor.json          what was found of the engines before the first row (cai/doctor)
     store/               answers (cai/store)
     pilot.json           which rows are the pilot's, how many rows there are, what was approved
     quarantine.jsonl     rows that failed in the last go, with the error
@@ -50,6 +51,11 @@ class RunFolder:
     def frozen(self) -> Path:
         """The generations."""
         return self.path / "frozen"
+
+    @property
+    def doctor(self) -> Path:
+        """What was found of the engines."""
+        return self.path / "doctor.json"
 
     @property
     def pilot(self) -> Path:

@@ -18,6 +18,7 @@ engines:
 constitutions: {{"*": own}}
 revise: {{rounds: 2, sampling: {{temperature: 0}}, critique_sampling: {{temperature: 0}}}}
 pilot: {{rows: {pilot}}}
+doctor: false
 """
 
 SCRIPT = """

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from cai.cli import printable
 from cai.cli.console import err, out
 from cai.errors import CaiError, RunError
 
 if TYPE_CHECKING:
     from cai.live import LiveRun
     from cai.pilot import PilotChoice
+    from cai.run_folder import RunFolder
 
 
 def enter(app: typer.Typer) -> None:
@@ -39,6 +41,9 @@ def run(
     retry_too_long: Annotated[
         bool, typer.Option("--retry-too-long", help="Ask again where a prompt did not fit, if more fits now.")
     ] = False,
+    skip_doctor: Annotated[
+        bool, typer.Option("--skip-doctor", help="Begin without proving the judge on known answers.")
+    ] = False,
 ) -> None:
     """Run a job, or go on with it.
 
@@ -46,7 +51,7 @@ def run(
     """
     import uvloop
 
-    code = uvloop.run(work(target, Wish(yes, pilot_only, retry_too_long)))
+    code = uvloop.run(work(target, Wish(yes, pilot_only, retry_too_long, skip_doctor)))
     raise typer.Exit(code)
 
 
@@ -57,6 +62,7 @@ class Wish:
     yes: bool = False
     pilot_only: bool = False
     retry_too_long: bool = False
+    skip_doctor: bool = False
 
 
 async def work(target: Path, wish: Wish, finish: Callable[[Path], None] | None = None) -> int:
@@ -64,11 +70,19 @@ async def work(target: Path, wish: Wish, finish: Callable[[Path], None] | None =
 
     Raises: CaiError.
     """
-    from cai.live import LiveRun
-    from cai.pilot import choose_pilot
+    from cai.doctor.before_run import faults_named
     from cai.run_folder import open_run
 
     folder = open_run(target)
+    with faults_named(folder.shown):
+        return await _work(target, folder, wish, finish)
+
+
+async def _work(target: Path, folder: RunFolder, wish: Wish, finish: Callable[[Path], None] | None) -> int:
+    from cai.doctor.before_run import examine_run
+    from cai.live import LiveRun
+    from cai.pilot import choose_pilot
+
     console = err()
     async with LiveRun(folder) as live:
         folder.quarantine.unlink(missing_ok=True)
@@ -79,6 +93,8 @@ async def work(target: Path, wish: Wish, finish: Callable[[Path], None] | None =
             raise RunError(
                 "The recipe's pilot has 0 rows.", "Set `pilot: {rows: 200}`, or leave --pilot-only out."
             )
+        if not wish.skip_doctor:
+            await examine_run(live, lambda line: console.print(escape(printable(line)), soft_wrap=True))
         if wish.retry_too_long:
             await live.retry_too_long()
         stopped = False

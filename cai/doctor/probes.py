@@ -1,0 +1,153 @@
+"""Known-answer pairs: the file they stand in, and the judgements that are asked about them.
+
+What this module does not know: who is asked, what the answers mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from cai.conversation import Turn
+from cai.digest import digest
+from cai.errors import InputError
+from cai.feedback import ORDERS
+from cai.outcome import Order
+from cai.parts import Value
+from cai.principle import FORMS, Principle
+from cai.prompting import OPTIONS, Prompts, turn_values
+from cai.request import ScoreRequest
+from cai.yaml_file import YamlFile, check, read_yaml
+
+FIRST_PAIRS = 16
+"""How many pairs are asked at first; the others only where these leave it open."""
+
+LONGER_SHARE = (0.35, 0.65)
+"""In which share of the pairs the better response may be the longer one."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(?:-[a-z0-9]+)*$", max_length=60)]
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
+
+
+class Probe(BaseModel):
+    """A prompt, two responses, and a question whose answer nobody doubts.
+
+    `better` is the response to be preferred; `polarity` `worse`: the question asks for the other.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    id: Name
+    prompt: Words
+    question: Words
+    better: Words
+    worse: Words
+    polarity: Literal["better", "worse"] = "better"
+
+    @property
+    def principle(self) -> Principle:
+        """The question as a principle."""
+        said = self.question
+        return Principle(
+            id=self.id, text=said, critique=said, revision=said, judgement=said, polarity=self.polarity
+        )
+
+    @property
+    def better_is_longer(self) -> bool:
+        """Whether the better response has more characters."""
+        return len(self.better) > len(self.worse)
+
+
+class _ProbeFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    probes: Name
+    title: Words
+    description: str = ""
+    licence: str = ""
+    pairs: list[Probe] = Field(min_length=8, max_length=200)
+
+
+@dataclass(frozen=True)
+class Probes:
+    """A file of pairs. `lines`: where each pair's texts stand, by (pair's number, field)."""
+
+    name: str
+    pairs: tuple[Probe, ...]
+    path: Path
+    lines: dict[tuple[int, str], int]
+
+    @property
+    def digest(self) -> str:
+        """The digest of what the pairs say."""
+        return digest("cai.probes.v1", [pair.model_dump() for pair in self.pairs])
+
+    def value(self, number: int, field: str) -> Value:
+        """A text of a pair, with its origin; responses count as a row's, and are escaped as such."""
+        origin = f"{self.path.parent.name}/{self.path.name}:{self.lines[number, field]}"
+        kind: Literal["principle", "row"] = "principle" if field == "question" else "row"
+        return Value(getattr(self.pairs[number], field), kind, origin)
+
+    def requests(self, engine: str, prompts: Prompts, numbers: range) -> list[Asked]:
+        """The judgements about some of the pairs, each in both orders, by the judge's own template."""
+        asked = []
+        for number in numbers:
+            probe = self.pairs[number]
+            turns = turn_values([Turn("user", probe.prompt)], f"probe {probe.id}")
+            better, worse = self.value(number, "better"), self.value(number, "worse")
+            question = {form: self.value(number, "question") for form in FORMS}
+            for order in ORDERS:
+                a, b = (better, worse) if order == "first_is_a" else (worse, better)
+                labels: dict[str, str | int] = {"stage": "doctor", "probe": probe.id, "order": order}
+                rendered = prompts.judgement(turns, a, b, question)
+                asked.append(Asked(probe, order, ScoreRequest(engine, rendered, OPTIONS, labels)))
+        return asked
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One judgement about a pair; in `first_is_a` the better response is shown as A."""
+
+    probe: Probe
+    order: Order
+    request: ScoreRequest
+
+
+def load_probes(path: Path) -> Probes:
+    """Read a file of pairs.
+
+    Raises: InputError, which lists every mistake with file, line and column.
+    """
+    file = read_yaml(path, InputError)
+    content = check(file, _ProbeFile, InputError)
+    mistakes = _double_ids(file, content.pairs)
+    longer = sum(pair.better_is_longer for pair in content.pairs) / len(content.pairs)
+    if not LONGER_SHARE[0] <= longer <= LONGER_SHARE[1]:
+        mistakes.append(
+            f"{file.where(('pairs',))}: the better response is the longer one in {longer:.0%} of the pairs,"
+            " so a judge who goes by length alone could pass"
+        )
+    if mistakes:
+        raise InputError("; ".join(mistakes) + ".", "Mend those lines.")
+    lines = {
+        (number, field): file.place(("pairs", number, field))[0]
+        for number in range(len(content.pairs))
+        for field in ("prompt", "question", "better", "worse")
+    }
+    return Probes(content.probes, tuple(content.pairs), path, lines)
+
+
+def _double_ids(file: YamlFile, pairs: list[Probe]) -> list[str]:
+    seen: set[str] = set()
+    mistakes = []
+    for number, pair in enumerate(pairs):
+        where = file.where(("pairs", number, "id"))
+        if pair.id in seen:
+            mistakes.append(f"{where}: the id {pair.id!r} is taken by an earlier pair")
+        if pair.better == pair.worse:
+            mistakes.append(f"{where}: the two responses of {pair.id!r} are the same")
+        seen.add(pair.id)
+    return mistakes
