@@ -325,6 +325,8 @@ def load_recipe(path: Path) -> Recipe:
             if name not in recipe.engines:
                 where = file.where(("roles", role))
                 mistakes.append(f"{where}: there is no engine {name!r}{nearest(name, recipe.engines)}")
+    if len(set(recipe.judges())) < len(recipe.judges()):
+        mistakes.append(f"{file.where(('roles', 'judge'))}: a judge is named twice")
     if recipe.revise is None and recipe.feedback is None:
         mistakes.append(
             f"{file.where()}: both revise and feedback are switched off, so there is nothing to do"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cai.conversation import Turn
-from cai.feedback import ORDERS, JudgedPair, JudgePlan, combine, judge, read_judgement
+from cai.feedback import (
+    LOG_ODDS_MAX,
+    ORDERS,
+    JudgedPair,
+    JudgePlan,
+    Pool,
+    combine,
+    judge,
+    pooled,
+    read_judgement,
+)
+from cai.outcome import Judgement
 from cai.parts import Value
 from cai.principle import Constitution, Principle
 from cai.prompting import load_prompts, turn_values
@@ -95,6 +107,54 @@ def test_weights_count() -> None:
     ]
     done = combine(PAIR, _constitution(heavy, light), (heavy, light), judgements, [], "judge")
     assert done.probability == pytest.approx((3 * 0.8 + 1 * 0.4) / 4)
+
+
+def test_log_odds_are_averaged_by_weight() -> None:
+    # odds 9 and 1: the mean of their logs is that of sqrt(9 * 1) = 3, and 3 / (1 + 3) = 0.75
+    assert pooled([(1, 0.9), (1, 0.5)], "log-odds") == pytest.approx(0.75)
+    assert pooled([(1, 0.9), (1, 0.5)], "probability") == pytest.approx(0.7)
+    # with weight 2 on odds 8: the cube root of 8 * 8 * 1 is 4
+    assert pooled([(2, 8 / 9), (1, 0.5)], "log-odds") == pytest.approx(0.8)
+
+
+def test_no_single_certain_principle_decides_by_log_odds() -> None:
+    # certainty counts as odds of 999 : 1; against three principles at 1 : 10 it is outweighed
+    certain, doubtful = (1, 1.0), (1, 1 / 11)
+    assert math.exp(LOG_ODDS_MAX) == pytest.approx(0.999 / 0.001)
+    assert pooled([certain], "log-odds") == pytest.approx(0.999)
+    assert pooled([certain, (1, 0.0)], "log-odds") == pytest.approx(0.5)
+    odds = (999 / 1000) ** 0.25
+    assert pooled([certain, doubtful, doubtful, doubtful], "log-odds") == pytest.approx(odds / (1 + odds))
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 10), st.floats(0, 1)), min_size=1, max_size=20))
+def test_a_pool_lies_between_its_members_and_turns_with_them(members: list[tuple[float, float]]) -> None:
+    turned = [(weight, 1.0 - p) for weight, p in members]
+    pools: tuple[Pool, ...] = ("probability", "log-odds")
+    for pool in pools:
+        found = pooled(members, pool)
+        held = [min(0.999, max(0.001, p)) if pool == "log-odds" else p for _, p in members]
+        assert min(held) - 1e-9 <= found <= max(held) + 1e-9
+        assert found + pooled(turned, pool) == pytest.approx(1.0)
+
+
+def test_samples_are_averaged_within_an_order_before_the_orders_are() -> None:
+    x = _principle("x")
+    judgements = [
+        replace(read_judgement(x, order, _scores(p_a), 0.5, "d"), sample=sample)
+        for order, sample, p_a in (
+            (ORDERS[0], 0, 0.9),
+            (ORDERS[0], 1, 0.5),
+            (ORDERS[0], 2, 0.4),
+            (ORDERS[1], 0, 0.2),
+        )
+    ]
+    judgements.append(Judgement("x", ORDERS[1], (), None, None, "unfinished", "", 1))
+    done = combine(PAIR, _constitution(x), (x,), judgements, [], "judge")
+    # ((0.9 + 0.5 + 0.4) / 3 + (1 - 0.2)) / 2; the mean of all four would be 0.65
+    assert done.probability == pytest.approx(0.7)
+    assert done.order_consistency == 1.0
+    assert done.abstained == 0
 
 
 class _Judge:
