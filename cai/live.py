@@ -27,6 +27,7 @@ from cai.frozen import (
     load_inputs,
     row_plans,
 )
+from cai.generations import remember
 from cai.job import Job, rows_in_flight
 from cai.recipe import EngineSection, Recipe, load_recipe
 from cai.run_folder import RunFolder
@@ -104,6 +105,7 @@ class LiveRun:
                 await engine.open()
             self.identities[name] = engine.identity
         self.generation = freeze(self.run.path, self.inputs, self.identities)
+        remember(self.run, self.generation)
         self.ask = Ask(self.store, self.engines, self.identities)
         self.job = Job(self.run, self.source, self.plan, self.ask, self.store, self.generation.digest)
         self.store.start()

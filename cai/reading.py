@@ -1,19 +1,22 @@
-"""A run opened for reading: recipe, frozen inputs, store, without engines and without the lock.
+"""A run opened for reading: recipe, inputs, store, without engines and without the lock.
 
 `cai status`, `show` and `dataset` stand on it; it can be opened while another process works on
-the run.
+the run. Where the recipe, principles or templates have been edited since the run last worked, the
+generation that it last worked with is read instead, whole, and one warning names what was edited.
 
 What this module does not know: how a run is worked on (cai/live.py).
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Self
 
 from cai.engine.identity import Identity
-from cai.errors import RunError
+from cai.errors import InputError, RunError
 from cai.frozen import Generation, Inputs, frozen_identity, generation_of, load_inputs, row_plans
+from cai.generations import Past, changed_since, frozen_generations, read_generation
 from cai.outcome import Outcome, outcome_digest, read_outcome
 from cai.recipe import Recipe, load_recipe
 from cai.run_folder import RunFolder
@@ -21,40 +24,87 @@ from cai.source import Source, open_sources
 from cai.steps import RowPlan
 from cai.store import Store
 
+_log = logging.getLogger("cai")
+
 
 class ReadRun:
     """A run for reading; use it as a context manager.
 
-    Raises: RunError where the run has not begun with the recipe as it now stands; InputError
-    and its kinds; StoreError.
+    `changed`: the files that were edited since the generation that is read; mostly none.
+    Raises: RunError where the run has not begun; InputError and its kinds; StoreError.
     """
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
-        self.recipe: Recipe = load_recipe(run.recipe)
-        self.inputs: Inputs = load_inputs(self.recipe, run.path)
-        self.identities: dict[str, Identity] = {}
-        for name in self.recipe.engines_used():
-            identity = frozen_identity(run.path, self.recipe.engines[name])
-            if identity is None and not run.frozen.is_dir():
-                raise RunError(f"The run {run.name} has not begun.", f"Type: cai run {run.shown}")
-            if identity is None:
-                raise RunError(
-                    f"The run {run.name} has not begun with the engine {name!r} as the recipe now describes it.",
-                    f"Type: cai run {run.shown}",
-                )
-            self.identities[name] = identity
-        self.generation: Generation = generation_of(run.path, self.inputs, self.identities)
-        if not self.generation.is_frozen:
-            raise RunError(
-                f"The recipe, principles or templates of {run.name} have changed since it last ran.",
-                f"Type: cai run {run.shown}; or undo the edit.",
-            )
+        self.recipe: Recipe
+        self.inputs: Inputs
+        self.identities: Mapping[str, Identity] = {}
+        self.generation: Generation
+        self.changed: list[str] = []
+        if not run.frozen.is_dir():
+            load_recipe(run.recipe)  # a mistake in it is said first
+            raise RunError(f"The run {run.name} has not begun.", f"Type: cai run {run.shown}")
         if not run.store.is_dir():
             raise RunError(f"The run {run.name} has no store.", f"Type: cai run {run.shown}")
-        self.source: Source = open_sources(self.recipe.sources, run.path)
         self.store = Store(run.store)
+        try:
+            self._choose()
+        except BaseException:
+            self.store.close()
+            raise
         self._plans: Mapping[str, RowPlan] = row_plans(self.inputs)
+
+    def _choose(self) -> None:
+        """The generation of what now stands, where the run has begun with it; else the last one."""
+        now: Recipe | None = None
+        inputs: Inputs | None = None
+        mistake: InputError | None = None
+        try:
+            now = load_recipe(self.run.recipe)
+            inputs = load_inputs(now, self.run.path)
+        except InputError as error:
+            mistake = error
+        identities = _identities(self.run, now) if now is not None else None
+        if now is not None and inputs is not None and identities is not None:
+            generation = generation_of(self.run.path, inputs, identities)
+            if generation.is_frozen:
+                self.recipe, self.inputs, self.identities = now, inputs, identities
+                self.generation = generation
+                self.source: Source = open_sources(now.sources, self.run.path)
+                return
+        past = self._last_worked_with(now, mistake)
+        self.recipe, self.inputs, self.identities = past.inputs.recipe, past.inputs, past.identities
+        self.generation = past.generation
+        self.changed = changed_since(past, self.run, now, inputs)
+        _log.warning("%s", self._warning(mistake))
+
+    def _last_worked_with(self, now: Recipe | None, mistake: InputError | None) -> Past:
+        """The latest generation with an outcome, or else the latest."""
+        generations = frozen_generations(self.run)
+        if not generations:
+            raise mistake or RunError(
+                f"The run {self.run.name} has not begun.", f"Type: cai run {self.run.shown}"
+            )
+        latest: Past | None = None
+        for generation in generations:
+            past = read_generation(generation, now)
+            source = open_sources(past.inputs.recipe.sources, self.run.path)
+            if any(outcome_digest(row, generation.digest) in self.store for row, _ in source.ids()):
+                self.source = source
+                return past
+            if latest is None:
+                latest, self.source = past, source
+        assert latest is not None
+        return latest
+
+    def _warning(self, mistake: InputError | None) -> str:
+        said = f" ({mistake.problem.rstrip('.')})" if mistake is not None else ""
+        files = ", ".join(self.changed)
+        verb = "has" if len(self.changed) == 1 else "have"
+        return (
+            f"{files} {verb} changed since {self.run.name} last ran{said}; this is what it last worked with, "
+            f"generation {self.generation.digest[:12]}. For the change, type: cai run {self.run.shown}"
+        )
 
     def plan(self, subset: str) -> RowPlan | None:
         """What is done to the rows of a subset, or None where the recipe has no constitution for it."""
@@ -75,3 +125,14 @@ class ReadRun:
 
     def __exit__(self, *_: object) -> None:
         self.store.close()
+
+
+def _identities(run: RunFolder, recipe: Recipe) -> dict[str, Identity] | None:
+    """Who the recipe's engines are, or None where the run has not met one of them."""
+    found = {}
+    for name in recipe.engines_used():
+        identity = frozen_identity(run.path, recipe.engines[name])
+        if identity is None:
+            return None
+        found[name] = identity
+    return found

@@ -63,7 +63,7 @@ def test_show_tells_where_every_line_of_a_request_came_from(tmp_path: Path) -> N
     assert "principles/own.yaml:" in shown.stdout
     assert "conversation.j2:3 │ Below is a conversation" in shown.stdout
     story = json.loads(_cai("show", run, "--row", 2, "--json").stdout)
-    assert len(story["exchanges"]) == 2 + 2 + 6 + 6
+    assert len(story["exchanges"]) == 2 + 2 + 6 + 6 + 2 + 2
     assert all(exchange["answer"] for exchange in story["exchanges"])
     by_id = _cai("show", run, "--row", story["row"][:10], "--brief")
     assert story["row"] in by_id.stdout
@@ -225,15 +225,16 @@ def test_help_lists_the_verbs_that_work() -> None:
         assert _cai(verb, "--help").returncode == 0
 
 
-def test_reading_verbs_make_no_generation_and_leave_the_dataset_alone_after_an_edit(tmp_path: Path) -> None:
+def test_reading_verbs_show_the_last_generation_after_an_edit_and_say_what_changed(tmp_path: Path) -> None:
     run = write_run(tmp_path, rows=4)
     _cai("run", run)
     before = sorted(path.name for path in (run / "frozen").iterdir())
     write_constitution(run, change=" now")
-    for verb in ("dataset", "status"):
-        done = _cai(verb, run)
-        assert done.returncode == 1
-        assert "have changed since it last ran" in done.stderr
+    for words in (("dataset", run), ("status", run), ("show", run, "--row", 2)):
+        done = _cai(*words)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("principles/own.yaml has changed since test last ran") == 1
+    assert "4 of 4 finished" in _cai("status", run).stdout
     assert sorted(path.name for path in (run / "frozen").iterdir()) == before
     assert (run / "dataset" / "preferences").is_dir()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +20,7 @@ from cai.cli.console import out
 from cai.errors import RunError
 
 if TYPE_CHECKING:
-    from cai.outcome import Outcome
+    from cai.outcome import Feedback, Outcome
     from cai.parts import Part
     from cai.reading import ReadRun
     from cai.source import Row
@@ -49,7 +50,7 @@ def show(
 
     with ReadRun(open_run(target)) as run:
         found = find_row(run, row)
-        exchanges, outcome = asyncio.run(_trace(run, found))
+        exchanges, outcome = asyncio.run(trace(run, found))
         if as_json:
             _print_json(found, exchanges, outcome)
             return
@@ -93,7 +94,7 @@ def find_row(run: ReadRun, wanted: str) -> Row:
     return found
 
 
-async def _trace(run: ReadRun, row: Row) -> tuple[list[Exchange], Outcome | None]:
+async def trace(run: ReadRun, row: Row) -> tuple[list[Exchange], Outcome | None]:
     from cai.trace import trace_row
 
     plan = run.plan(row.subset)
@@ -257,14 +258,29 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
                 f"revision {item.number} of {revision.of} ({item.principle}): {state}; flags: {flags}"
             )
             console.print(f"    {_text(item.text)}")
+    judges = len({feedback.judge for feedback in outcome.feedback})
     for feedback in outcome.feedback:
+        by = f" (by {_text(feedback.judge)})" if judges > 1 else ""
         if feedback.probability is None:
             console.print(
-                f"{feedback.first} against {feedback.second}: no label, {feedback.abstained} principles abstained"
+                f"{feedback.first} against {feedback.second}{by}: no label, {_abstentions(feedback)}",
+                soft_wrap=True,
             )
             continue
         console.print(
-            f"{feedback.first} against {feedback.second}: P({feedback.first} is better) = {feedback.probability:.4f}, "
-            f"order consistency {feedback.order_consistency or 0:.2f}, {len(feedback.judgements)} judgements",
+            f"{feedback.first} against {feedback.second}{by}: P({feedback.first} is better) = {feedback.probability:.4f}, "
+            f"order consistency {feedback.order_consistency or 0:.2f}, {len(feedback.judgements)} judgements"
+            + (f", {_abstentions(feedback)}" if feedback.abstained else ""),
             soft_wrap=True,
         )
+    for rating in outcome.harm:
+        value = "no rating" if rating.probability is None else f"P(True) = {rating.probability:.4f}"
+        why = f" ({rating.abstained}: {_text(rating.said.strip())})" if rating.abstained else ""
+        console.print(f"harmful? {rating.response}: {value}{why}", soft_wrap=True)
+
+
+def _abstentions(feedback: Feedback) -> str:
+    """How many principles abstained, and how many judgements by kind."""
+    kinds = Counter(item.abstained for item in feedback.judgements if item.abstained is not None)
+    shown = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
+    return f"{feedback.abstained} principles abstained (judgements: {shown})"
