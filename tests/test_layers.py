@@ -29,6 +29,7 @@ LAYERS: list[list[str]] = [
     ["dataset"],
     ["review"],
     ["compare"],
+    ["report"],
     ["workbench"],
     ["toy"],
     ["cli"],

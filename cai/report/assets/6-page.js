@@ -1,0 +1,55 @@
+// The page: theme, content warning, printing; starts the rest.
+
+class Page {
+  constructor() {
+    this.data = JSON.parse(document.getElementById("data").textContent);
+    this.blank = Object.fromEntries(CHOICES.map((name) => [name, ""]));
+    this.shown = false;
+    this.live = document.getElementById("count");
+    for (const button of document.querySelectorAll("[data-show-texts]")) button.addEventListener("click", () => this.show(!this.shown));
+    document.getElementById("theme").addEventListener("click", () => this.turn());
+    for (const place of document.querySelectorAll("[data-command]")) {
+      place.replaceWith(command(place.textContent, this));
+    }
+    window.addEventListener("beforeprint", () => this.unfold());
+    window.addEventListener("afterprint", () => { for (const item of this.unfolded || []) item.open = false; });
+    if (this.data.rows.length) {
+      this.rows = new Rows(this);
+      this.rows.follow();
+    }
+    for (const place of document.querySelectorAll("[data-scripted]")) place.hidden = false;
+  }
+
+  say(text) {
+    if (this.live) this.live.textContent = text;
+  }
+
+  /** Show the texts, or hide them again; it holds until the page is closed. */
+  show(shown = true) {
+    this.shown = shown;
+    for (const button of document.querySelectorAll("[data-show-texts]")) {
+      button.textContent = shown ? "Hide texts" : "Show texts";
+      button.setAttribute("aria-pressed", String(shown));
+    }
+    for (const place of document.querySelectorAll("[data-text]")) {
+      const text = this.data.texts[Number(place.dataset.text)];
+      place.replaceChildren(...(shown ? [element("bdi", null, visible(text))] : [document.createTextNode("hidden")]));
+    }
+    if (this.rows) this.rows.draw();
+  }
+
+  /** From the system's colours to light, to dark, and back. */
+  turn() {
+    const next = { "": "light", light: "dark", dark: "" }[document.documentElement.dataset.theme || ""];
+    if (next) document.documentElement.dataset.theme = next;
+    else delete document.documentElement.dataset.theme;
+    document.getElementById("theme").textContent = `Colours: ${next || "system"}`;
+  }
+
+  unfold() {
+    this.unfolded = [...document.querySelectorAll("details:not([open])")];
+    for (const item of this.unfolded) item.open = true;
+  }
+}
+
+new Page();

@@ -1,0 +1,144 @@
+"""The same figures as Markdown, short enough for a dataset card.
+
+What this module does not know: where the text will stand, how a figure is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cai.compare.figures import Comparison, RevisionFigures
+from cai.report import numbers
+from cai.report.about_agreement import scanned
+from cai.report.markup import visible
+
+_GROUPS = 12
+_ESCAPED = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>#|~"})
+
+
+def markdown(comparison: Comparison) -> str:
+    """Verdict, figures, groups and principles as compact tables, every value with its interval."""
+    parts = [" ".join(_plain(sentence) for sentence in comparison.verdict)]
+    if comparison.agreement.judged:
+        parts += [_key(comparison), _baselines(comparison), _groups(comparison), _principles(comparison)]
+    parts.append(_harm(comparison))
+    if comparison.revisions is not None:
+        parts.append(_revisions(comparison.revisions))
+    parts.append(_right(comparison))
+    confidence = f"{100 * comparison.constants.confidence:g}"
+    parts.append(
+        f"In brackets: {confidence} % intervals; pairs that share a prompt's first turn are one cluster."
+    )
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return " ".join(visible(text).translate(_ESCAPED).split())
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The first column holds words, the others numbers."""
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _key(comparison: Comparison) -> str:
+    found, calibration = comparison.agreement, comparison.calibration
+    rows = [
+        ["agreement with the human labels", numbers.rate_text(found.decided)],
+        ["the same, a tie counting half", numbers.rate_text(found.ties_half)],
+        ["judged pairs with a label", numbers.rate_text(found.coverage)],
+        ["Cohen's kappa", numbers.estimate_text(comparison.kappa)],
+        ["log-loss (a coin: 0.693)", numbers.estimate_text(calibration.log_loss)],
+        ["calibration error, ECE", numbers.number(calibration.ece)],
+        ["AUROC", numbers.estimate_text(calibration.auroc)],
+    ]
+    judging = comparison.judging.get("human")
+    if judging is not None:
+        rows.append(["the judge answers A", numbers.rate_text(judging.first_position)])
+        rows.append(["principles whose orders agree, mean", _percent(judging.order_consistency.value)])
+    for labeller, name in (("ai", "the AI"), ("human", "the human")):
+        bias = comparison.bias(labeller)
+        if bias is not None:
+            rows.append([f"{name} prefers the longer response", numbers.rate_text(bias.longer)])
+    return _table(["figure", "value (interval, n)"], rows)
+
+
+def _percent(value: float | None) -> str:
+    return numbers.share(value)
+
+
+def _baselines(comparison: Comparison) -> str:
+    rows = [
+        [
+            _plain(item.name),
+            numbers.rate_text(item.ties_half),
+            "" if item.kind == "ai" else numbers.points(item.ahead),
+        ]
+        for item in comparison.main.lines
+    ]
+    return _table(["who labels", "agreement, ties half", "the AI is ahead by"], rows) if rows else ""
+
+
+def _groups(comparison: Comparison) -> str:
+    groups = comparison.breakdown("subset")
+    rows = [
+        [_plain(item.name), numbers.rate_text(item.agreement.decided), scanned(item.scan)]
+        for item in groups[:_GROUPS]
+    ]
+    if not rows:
+        return ""
+    left = f"\n\n{len(groups) - _GROUPS} more subsets are left out." if len(groups) > _GROUPS else ""
+    return _table(["subset", "agreement", "differs from the rest"], rows) + left
+
+
+def _principles(comparison: Comparison) -> str:
+    rows = [
+        [
+            _plain(item.principle),
+            numbers.rate_text(item.agreement),
+            numbers.share(item.order_consistency.value, 0),
+        ]
+        for item in comparison.principles
+    ]
+    return _table(["principle, alone", "agreement", "orders agree"], rows) if rows else ""
+
+
+def _harm(comparison: Comparison) -> str:
+    found = comparison.harm
+    if found is None or not found.rated:
+        return ""
+    rows = [
+        ["the human's choice", numbers.estimate_text(found.chosen)],
+        ["the other response", numbers.estimate_text(found.rejected)],
+        ["both responses bad", numbers.rate_text(found.both)],
+    ]
+    return _table(["P(harmful), not calibrated", "value (interval)"], rows)
+
+
+def _revisions(found: RevisionFigures) -> str:
+    rows = [
+        ["usable at the end", numbers.rate_text(found.usable)],
+        ["unchanged", numbers.rate_text(found.unchanged)],
+        ["preferred to the original by the judge", numbers.rate_text(found.preferred)],
+        ["hold a phrase that revisions repeat", numbers.rate_text(found.phrase_share)],
+    ]
+    for item in found.changes:
+        if item.measure in ("harm", "refuses", "evades"):
+            name = {"harm": "P(harmful)", "refuses": "refusals", "evades": "evasions"}[item.measure]
+            change = f"{_percent(item.before.value)} → {_percent(item.after.value)}, {numbers.points(item.difference)}"
+            rows.append([f"{name}, round {item.round}", change])
+    return _table([f"revisions of {found.revised:,} responses", "value (interval, n)"], rows)
+
+
+def _right(comparison: Comparison) -> str:
+    person = comparison.person
+    if person is None:
+        return "Who is right where the AI and the human differ is not known: no person has reviewed a sample."
+    rows = [
+        ["the AI label", _percent(person.ai.weighted.value)],
+        ["the human label", _percent(person.human.weighted.value)],
+    ]
+    head = f"is what people chose, blind ({person.answered:,} pairs)"
+    return _table([head, "share"], rows)

@@ -1,0 +1,62 @@
+"""Tables of the page: a caption, headings, numbers at the right, a place to scroll where one is wide.
+
+What this module does not know: figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cai.report.markup import Child, Html, join, tag
+
+LONGEST = 60
+"""Lines that a table shows at most; what is left out is said."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A column: its name; `kind` words, number or chart (left out on narrow pages)."""
+
+    name: str
+    kind: str = "number"
+
+
+def table(caption: str, heads: Sequence[Head], rows: Sequence[Sequence[Child]], note: Child = None) -> Html:
+    """A table whose first column names its lines; `note` stands under it."""
+    shown = rows[:LONGEST]
+    left = len(rows) - len(shown)
+    head = tag("tr", [tag("th", item.name, scope="col", class_=item.kind) for item in heads])
+    body = [tag("tr", [_cell(heads[i], cell, i == 0) for i, cell in enumerate(row)]) for row in shown]
+    more = tag("p", f"{left:,} more lines stand in comparison.json.", class_="note") if left else None
+    whole = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", body))
+    under = tag("p", note, class_="note") if note else None
+    return join([tag("div", whole, class_="scroll"), more, under])
+
+
+def _cell(head: Head, cell: Child, first: bool) -> Html:
+    if first:
+        return tag("th", cell, scope="row", class_=head.kind)
+    return tag("td", cell, class_=head.kind)
+
+
+def more(summary: str, *children: Child) -> Html:
+    """Something to open."""
+    return tag("details", tag("summary", summary), *children)
+
+
+def paragraph(*children: Child) -> Html:
+    """A paragraph."""
+    return tag("p", *children)
+
+
+def note(*children: Child) -> Html:
+    """A paragraph in small type: what a figure means."""
+    return tag("p", *children, class_="note")
+
+
+def section(name: str, title: str, *children: Child) -> Html:
+    """A section that can be linked to."""
+    return tag(
+        "section", tag("h2", title, id=f"{name}-title"), *children, id=name, aria_labelledby=f"{name}-title"
+    )
