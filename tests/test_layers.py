@@ -31,6 +31,7 @@ LAYERS: list[list[str]] = [
     ["compare"],
     ["report"],
     ["workbench"],
+    ["judge_eval"],
     ["toy"],
     ["cli"],
     ["__main__"],
