@@ -6,6 +6,7 @@
     │   ├── ConstitutionError    a principles file
     │   ├── TemplateError        a prompts/*.j2 file
     │   ├── RecipeError          a recipe file
+    │   ├── ReviewError          a review sheet, its key or a file of answers
     │   └── MissingExtraError    an optional dependency that is not installed
     ├── RunError                 a run folder
     │   ├── RunLockedError       another process is writing to it
@@ -57,6 +58,10 @@ class TemplateError(InputError):
 
 class RecipeError(InputError):
     """A recipe is not valid; the message lists every mistake with its place."""
+
+
+class ReviewError(InputError):
+    """A review sheet, its key or its answers are not usable; the message lists every mistake."""
 
 
 class MissingExtraError(InputError):
