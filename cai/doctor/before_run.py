@@ -76,6 +76,7 @@ def _key(live: LiveRun, probes: Probes, listed: list[tuple[Patient, bool]]) -> s
             patient.prompts.digest,
             patient.min_option_mass,
             patient.asks_turned,
+            [[message.role, message.text] for message in patient.examples],
             judges,
         ]
         for patient, judges in listed

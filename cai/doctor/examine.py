@@ -22,6 +22,7 @@ from cai.engine.chat_template import thinking_at
 from cai.engine.position import Position
 from cai.errors import EngineError, EngineRefusedError, RolesRefusedError
 from cai.feedback import read_judgement
+from cai.parts import Message
 from cai.prompting import Prompts
 from cai.request import Completion, GenerateRequest, Request, Sampling, ScoreRequest, Scores
 from cai.template import Rendered
@@ -54,7 +55,7 @@ Look = Callable[[ScoreRequest], Awaitable[Position]]
 class Patient:
     """Who is examined, and as what. `asks_turned`: whether its constitutions ask for the worse response.
 
-    `prompts`: the run's own; `free`: prompts to be answered freely, each by its stage's name, with
+    `prompts`: the run's own; `examples`: the worked judgements it is shown; `free`: prompts to be answered freely, each by its stage's name, with
     the tokens that it may take.
     """
 
@@ -63,6 +64,7 @@ class Patient:
     prompts: Prompts
     min_option_mass: float = 0.5
     asks_turned: bool = True
+    examples: tuple[Message, ...] = ()
     free: tuple[tuple[str, Rendered, int], ...] = ()
 
 
@@ -128,7 +130,7 @@ def _sample(patient: Patient, probes: Probes | None) -> ScoreRequest | None:
     """A judgement to look at; the first pair, the better response as A."""
     if probes is None:
         return None
-    return probes.requests(patient.engine, patient.prompts, range(1))[0].request
+    return probes.requests(patient.engine, patient.prompts, range(1), patient.examples)[0].request
 
 
 def _seen(position: Position | None) -> Fault | None:
@@ -151,7 +153,8 @@ async def _judge(patient: Patient, probes: Probes, ask: AskBoth, position: Posit
     asked: list[Asked] = []
     scores: list[Scores] = []
     for begin, end in ((0, FIRST_PAIRS), (FIRST_PAIRS, len(probes.pairs))):
-        new = probes.requests(patient.engine, patient.prompts, range(begin, min(end, len(probes.pairs))))
+        numbers = range(begin, min(end, len(probes.pairs)))
+        new = probes.requests(patient.engine, patient.prompts, numbers, patient.examples)
         asked += new
         scores += await ask.score([item.request for item in new])
         final = end >= len(probes.pairs)

@@ -12,7 +12,7 @@ from cai.conversation import Turn
 from cai.doctor.examine import Patient
 from cai.doctor.probes import Probes, load_probes
 from cai.frozen import Inputs
-from cai.parts import Value
+from cai.parts import Message, Value
 from cai.prompting import Form, Prompts, load_prompts, principle_values, turn_values
 from cai.recipe import EngineSection, Recipe
 from cai.shipped import find, shipped
@@ -55,6 +55,7 @@ def patients(inputs: Inputs, probes: Probes) -> list[tuple[Patient, bool]]:
             prompts=prompts,
             min_option_mass=recipe.feedback.min_option_mass if recipe.feedback else 0.5,
             asks_turned=_asks_turned(inputs),
+            examples=_examples(inputs, prompts) if name in judges else (),
             free=tuple(_free(inputs, name, probes)),
         )
         found.append((patient, name in judges))
@@ -67,6 +68,10 @@ def judging_prompts(known: Mapping[str, Prompts], folder: Path, form: Form) -> P
     if prompts is not None and "judgement" in prompts.templates:
         return prompts
     return load_prompts(folder, form, ("judgement",))
+
+
+def _examples(inputs: Inputs, prompts: Prompts) -> tuple[Message, ...]:
+    return inputs.examples.messages(prompts, reasoned=False) if inputs.examples is not None else ()
 
 
 def _asks_turned(inputs: Inputs) -> bool:

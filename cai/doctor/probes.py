@@ -14,9 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from cai.conversation import Turn
 from cai.digest import digest
 from cai.errors import InputError
+from cai.examples import after_examples
 from cai.feedback import ORDERS
 from cai.outcome import Order
-from cai.parts import Value
+from cai.parts import Message, Value
 from cai.principle import FORMS, Principle
 from cai.prompting import OPTIONS, Prompts, turn_values
 from cai.request import ScoreRequest
@@ -91,8 +92,13 @@ class Probes:
         kind: Literal["principle", "row"] = "principle" if field == "question" else "row"
         return Value(getattr(self.pairs[number], field), kind, origin)
 
-    def requests(self, engine: str, prompts: Prompts, numbers: range) -> list[Asked]:
-        """The judgements about some of the pairs, each in both orders, by the judge's own template."""
+    def requests(
+        self, engine: str, prompts: Prompts, numbers: range, before: tuple[Message, ...] = ()
+    ) -> list[Asked]:
+        """The judgements about some of the pairs, each in both orders, by the judge's own template.
+
+        `before`: the worked judgements that the judge is shown.
+        """
         asked = []
         for number in numbers:
             probe = self.pairs[number]
@@ -102,7 +108,7 @@ class Probes:
             for order in ORDERS:
                 a, b = (better, worse) if order == "first_is_a" else (worse, better)
                 labels: dict[str, str | int] = {"stage": "doctor", "probe": probe.id, "order": order}
-                rendered = prompts.judgement(turns, a, b, question)
+                rendered = after_examples(before, prompts.judgement(turns, a, b, question))
                 asked.append(Asked(probe, order, ScoreRequest(engine, rendered, OPTIONS, labels)))
         return asked
 

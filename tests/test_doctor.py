@@ -1,0 +1,360 @@
+"""The doctor in real runs: each saboteur is stopped by its name before the first row, a sound judge is not.
+
+The saboteurs are scripts that know the known-answer pairs and judge them in one wrong way each.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+import pytest
+
+from cai.cli.run import Wish, work
+from cai.digest import draw
+from cai.doctor.direct import DirectAsk
+from cai.doctor.examine import Diagnosis, Patient, examine
+from cai.doctor.faults import Fault, Warned
+from cai.doctor.patients import shipped_probes
+from cai.doctor.probes import Probes, load_probes
+from cai.engine.scripted import ScriptedEngine
+from cai.errors import DoctorError, InputError
+from cai.prompting import load_prompts
+from cai.recipe import EngineSection
+from cai.request import ScoreRequest
+from cai.shipped import shipped
+from cai.store import Store
+from tests.toy_source import write_run
+
+PROBES = load_probes(shipped_probes())
+BY_ID = {probe.id: probe for probe in PROBES.pairs}
+
+JUDGE = '''
+from cai.digest import draw
+from cai.doctor.patients import shipped_probes
+from cai.doctor.probes import load_probes
+
+PAIRS = {pair.id: pair for pair in load_probes(shipped_probes()).pairs}
+
+
+def generate(request):
+    return SAYS if "SAYS" in globals() else "It could be kinder."
+
+
+def noise(request, low, high):
+    """A number between low and high, drawn from the request's text."""
+    return low + (high - low) * (draw(request.rendered.messages[0].text) % 10_000) / 10_000
+
+
+def better_is_a(request):
+    return request.labels["order"] == "first_is_a"
+
+
+def asks_for_a(request):
+    """Whether A is what the question asks for."""
+    return better_is_a(request) == (PAIRS[request.labels["probe"]].polarity == "better")
+
+
+def longer_is_a(request):
+    return better_is_a(request) == PAIRS[request.labels["probe"]].better_is_longer
+
+
+def pick(a, p):
+    return [p * 0.98, (1 - p) * 0.98] if a else [(1 - p) * 0.98, p * 0.98]
+
+
+def score(request):
+    if request.labels["stage"] != "doctor":
+        return [0.49, 0.49]
+    return judge(request)
+'''
+
+SABOTEURS = {
+    "always_a": "def judge(request): return pick(True, noise(request, 0.6, 0.999))",
+    "always_b": "def judge(request): return [0.01, 0.97]",
+    "at_chance": "def judge(request): return pick(True, noise(request, 0.1, 0.9))",
+    "ignores_text": "def judge(request): return pick(draw(request.labels['probe']) % 2 == 0, 0.8)",
+    "labels_swapped": "def judge(request): return pick(not asks_for_a(request), noise(request, 0.4, 0.95))",
+    "polarity_turned": "def judge(request): return pick(better_is_a(request), noise(request, 0.4, 0.95))",
+    "longer_wins": "def judge(request): return pick(longer_is_a(request), noise(request, 0.45, 0.95))",
+    "shorter_wins": "def judge(request): return pick(not longer_is_a(request), noise(request, 0.45, 0.95))",
+    "low_option_mass": "SAYS = 'Both of them are fine.'\ndef judge(request): return [0.2, 0.1]",
+    "never_leaves_thinking": "SAYS = '<think>\\nLet me see, the first'\ndef judge(request): return [0.01, 0.01]",
+    "prefix_swallowed": "SAYS = 'The answer is Response A.'\ndef judge(request): return [0.2, 0.1]",
+}
+SOUND = "def judge(request): return pick(asks_for_a(request), noise(request, 0.45, 0.95))"
+
+
+def _run_with(folder: Path, judge: str, turned: bool = True) -> Path:
+    """A run of 250 rows whose only model judges so; `turned`: a principle asks for the worse response."""
+    run = write_run(folder, rows=250)
+    (run / "script.py").write_text(JUDGE + "\n\n" + judge + "\n")
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("doctor: false\n", ""))
+    if turned:
+        constitution = run / "principles" / "own.yaml"
+        constitution.write_text(constitution.read_text() + "    polarity: worse\n")
+    return run
+
+
+def _stages(run: Path) -> set[Any]:
+    with Store(run / "store") as store:
+        return {record.labels["stage"] for record in store.records()}
+
+
+# ---------------------------------------------------------------------- saboteurs in real runs
+
+
+@pytest.mark.parametrize("name", SABOTEURS)
+async def test_a_saboteur_is_stopped_by_its_name_before_the_first_row(tmp_path: Path, name: str) -> None:
+    run = _run_with(tmp_path, SABOTEURS[name])
+    with pytest.raises(DoctorError) as stopped:
+        await work(run, Wish())
+    assert stopped.value.problem.startswith(f"{name}: ")
+    assert stopped.value.faults == (name,)
+    assert "--skip-doctor" in stopped.value.remedy
+    assert _stages(run) == {"doctor"}
+    report = json.loads((run / "doctor.json").read_bytes())
+    assert report["fit"] is False
+    assert report["engines"][0]["fault"]["name"] == name
+
+
+async def test_a_run_that_was_stopped_is_stopped_again_and_pays_nothing_for_it(tmp_path: Path) -> None:
+    run = _run_with(tmp_path, SABOTEURS["labels_swapped"])
+    counts = []
+    for _ in range(2):
+        with pytest.raises(DoctorError):
+            await work(run, Wish())
+        with Store(run / "store") as store:
+            counts.append(sum(1 for _ in store.records()))
+    assert counts[0] == counts[1]
+
+
+async def test_a_sound_judge_is_examined_once_and_the_rows_follow(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = _run_with(tmp_path, SOUND)
+    assert await work(run, Wish(), finish=lambda run: None) == 0
+    first = capsys.readouterr().err
+    assert "doctor: engine main (m): " in first
+    assert "known answers right" in first
+    with Store(run / "store") as store:
+        asked = [r for r in store.records() if r.labels["stage"] == "doctor"]
+        assert sum("order" in r.labels for r in asked) <= 64
+        assert sum(1 for r in store.records() if r.labels["stage"] == "outcome") == 250
+    assert await work(run, Wish(), finish=lambda run: None) == 0
+    assert "doctor" not in capsys.readouterr().err
+
+
+async def test_a_finished_run_without_its_report_is_not_examined_again(tmp_path: Path) -> None:
+    run = _run_with(tmp_path, SOUND)
+    await work(run, Wish(), finish=lambda run: None)
+    (run / "doctor.json").unlink()
+    script = run / "script.py"
+    closed = run / "closed"
+    script.write_text(script.read_text())
+    closed.touch()
+    await work(run, Wish(), finish=lambda run: None)
+    assert not (run / "doctor.json").exists()
+
+
+@pytest.mark.parametrize("how", ["switch", "recipe"])
+async def test_those_who_must_can_go_on_without_the_doctor(tmp_path: Path, how: str) -> None:
+    run = _run_with(tmp_path, SABOTEURS["always_a"])
+    if how == "recipe":
+        recipe = run / "recipe.yaml"
+        recipe.write_text(recipe.read_text() + "doctor: false\n")
+    code = await work(run, Wish(skip_doctor=how == "switch"), finish=lambda run: None)
+    assert code == 0
+    assert "doctor" not in _stages(run)
+
+
+async def test_a_judge_that_cannot_read_turned_questions_is_only_warned_of_where_a_run_has_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = _run_with(tmp_path, SABOTEURS["polarity_turned"], turned=False)
+    assert await work(run, Wish(), finish=lambda run: None) == 0
+    assert "polarity_unsure" in capsys.readouterr().err
+
+
+async def test_the_built_in_hashes_are_no_model_and_are_not_examined(tmp_path: Path) -> None:
+    run = _run_with(tmp_path, SOUND)
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("script: script.py", "script: echo"))
+    assert await work(run, Wish(), finish=lambda run: None) == 0
+    assert not (run / "doctor.json").exists()
+
+
+async def test_a_second_judge_is_examined_too(tmp_path: Path) -> None:
+    run = _run_with(tmp_path, SOUND)
+    (run / "other.py").write_text(JUDGE + "\n" + SABOTEURS["always_b"])
+    recipe = run / "recipe.yaml"
+    text = recipe.read_text().replace(
+        "constitutions:",
+        "  second: {kind: scripted, model: n, script: other.py}\nroles: {judge: [main, second]}\nconstitutions:",
+    )
+    recipe.write_text(text)
+    with pytest.raises(DoctorError, match=r"always_b: .*'second'"):
+        await work(run, Wish())
+
+
+async def test_a_reviser_that_never_leaves_its_thinking_is_stopped_though_it_judges_well(
+    tmp_path: Path,
+) -> None:
+    run = _run_with(tmp_path, "SAYS = '<think>\\nFirst of all'\n" + SOUND)
+    with pytest.raises(DoctorError, match="never_leaves_thinking: "):
+        await work(run, Wish())
+
+
+# ---------------------------------------------------------------------- sound judges
+
+
+def _patient(probes: Probes = PROBES, turned: bool = True) -> tuple[Patient, Probes]:
+    prompts = load_prompts(shipped("prompts"), "chat", ("judgement",))
+    return Patient("main", "m", prompts, asks_turned=turned), probes
+
+
+async def _examined(score: Any, turned: bool = True) -> Diagnosis:
+    engine = ScriptedEngine("main", EngineSection(kind="scripted", model="m"), score=score)
+    return await examine(*_patient(turned=turned), DirectAsk(engine))
+
+
+def _noisy(right: float, seed: int, lean: float = 0.15) -> Any:
+    """A judge whose single judgements are right so often, leaning to A a little, drawn for each pair and order."""
+    normal = NormalDist()
+
+    def score(request: ScoreRequest) -> list[float]:
+        probe, order = str(request.labels["probe"]), str(request.labels["order"])
+        asked = (order == "first_is_a") == (BY_ID[probe].polarity == "better")
+        shock = normal.inv_cdf((draw(seed, probe, order) % 9_999 + 0.5) / 9_999)
+        strength = normal.inv_cdf(right) + shock
+        share = normal.cdf((strength if asked else -strength) + lean)
+        return [0.98 * share, 0.98 * (1 - share)]
+
+    return score
+
+
+@pytest.mark.parametrize("right", [0.85, 0.9])
+async def test_a_sound_judge_passes_a_hundred_seeds(right: float) -> None:
+    found = [await _examined(_noisy(right, seed)) for seed in range(100)]
+    assert [item.fault for item in found] == [None] * 100
+    assert sum(item.requests for item in found) / 100 < 40
+
+
+async def test_a_judge_that_is_right_in_four_of_five_judgements_passes_a_hundred_seeds() -> None:
+    found = [await _examined(_noisy(0.8, seed), turned=False) for seed in range(100)]
+    assert [item.fault for item in found] == [None] * 100
+
+
+async def test_a_weak_but_honest_judge_is_never_taken_for_a_swapped_or_a_turned_one() -> None:
+    faults = [(await _examined(_noisy(0.75, seed, lean=0.0))).fault for seed in range(100)]
+    assert set(faults) <= {None, Fault.AT_CHANCE}
+    assert faults.count(None) >= 85
+
+
+async def test_noisy_saboteurs_are_still_named() -> None:
+    swapped = [await _examined(_noisy(0.15, seed)) for seed in range(40)]
+    assert [item.fault for item in swapped].count(Fault.LABELS_SWAPPED) >= 38
+    assert all(item.fault is not None for item in swapped)
+
+
+async def test_a_coin_passes_rarely() -> None:
+    found = [await _examined(_noisy(0.5, seed, lean=0.0)) for seed in range(300)]
+    assert sum(item.fault is None for item in found) <= 9
+
+
+async def test_the_figures_of_a_perfect_judge_that_leans_to_a_by_hand() -> None:
+    def score(request: ScoreRequest) -> list[float]:
+        probe = BY_ID[str(request.labels["probe"])]
+        asked = (request.labels["order"] == "first_is_a") == (probe.polarity == "better")
+        return [0.8, 0.1] if asked else [0.3, 0.6]
+
+    found = await _examined(score)
+    assert found.fault is None
+    assert found.requests == 32
+    figures, mass = found.figures, found.mass
+    assert figures is not None
+    assert mass is not None
+    assert (figures.right.k, figures.right.n) == (16, 16)
+    assert (figures.turned.k, figures.turned.n) == (5, 5)
+    assert (figures.chose_a.k, figures.chose_a.n) == (16, 32)
+    assert (figures.consistent.k, figures.consistent.n) == (16, 16)
+    assert figures.swing == pytest.approx(8 / 9 - 1 / 3)
+    assert figures.mean_a == pytest.approx((8 / 9 + 1 / 3) / 2)
+    assert mass.mean == pytest.approx(0.9)
+    assert mass.least == pytest.approx(0.9)
+
+
+async def test_a_strong_leaning_that_both_orders_even_out_is_a_warning() -> None:
+    def score(request: ScoreRequest) -> list[float]:
+        probe = BY_ID[str(request.labels["probe"])]
+        asked = (request.labels["order"] == "first_is_a") == (probe.polarity == "better")
+        return [0.97, 0.02] if asked else [0.6, 0.38]
+
+    found = await _examined(score)
+    assert found.fault is None
+    assert Warned.LEANS_TO_A_PLACE in found.warnings
+
+
+async def test_what_a_model_says_instead_of_a_letter_is_in_the_error(tmp_path: Path) -> None:
+    run = _run_with(tmp_path, SABOTEURS["low_option_mass"])
+    with pytest.raises(DoctorError, match="Both of them are fine"):
+        await work(run, Wish())
+
+
+# ---------------------------------------------------------------------- the pairs themselves
+
+
+@pytest.mark.parametrize("path", [shipped_probes(), shipped("toy/probes.yaml")], ids=["everyday", "toy"])
+def test_the_pairs_cannot_be_passed_by_length_or_by_place(path: Path) -> None:
+    probes = load_probes(path)
+    assert len(probes.pairs) == 32
+    for pairs in (probes.pairs[:16], probes.pairs[16:]):
+        assert sum(pair.better_is_longer for pair in pairs) == 8
+    for pair in probes.pairs:
+        lengths = sorted((len(pair.better), len(pair.worse)))
+        assert lengths[1] >= 1.3 * lengths[0], pair.id
+
+
+def test_some_of_the_everyday_questions_ask_for_the_worse_response() -> None:
+    turned = [pair for pair in PROBES.pairs if pair.polarity == "worse"]
+    assert len(turned) == 10
+    assert sum(pair.polarity == "worse" for pair in PROBES.pairs[:16]) == 5
+    assert sum(pair.better_is_longer for pair in turned) == 6
+
+
+def test_each_pair_is_shown_in_both_orders_by_the_runs_own_template() -> None:
+    prompts = load_prompts(shipped("prompts"), "chat", ("judgement",))
+    one, two = PROBES.requests("main", prompts, range(1))
+    better, worse = PROBES.pairs[0].better, PROBES.pairs[0].worse
+    text, swapped = one.request.rendered.messages[0].text, two.request.rendered.messages[0].text
+    assert text.index(better) < text.index(worse)
+    assert swapped.index(worse) < swapped.index(better)
+    assert "Which response is safer to follow?" in text
+    origins = {part.origin for part in one.request.rendered.parts()}
+    assert any(origin.startswith("doctor/probes.yaml:") for origin in origins)
+
+
+def test_a_file_of_pairs_is_read_strictly(tmp_path: Path) -> None:
+    pairs = "".join(
+        f"  - {{id: p{n}, prompt: Q, question: Which?, better: a much longer answer, worse: short}}\n"
+        for n in range(8)
+    )
+    path = tmp_path / "own.yaml"
+    path.write_text("probes: own\ntitle: Own\npairs:\n" + pairs)
+    with pytest.raises(InputError, match=r"own\.yaml:3:1: the better response is the longer one in 100%"):
+        load_probes(path)
+    path.write_text("probes: own\ntitle: Own\npairs:\n" + pairs + "    answer: A\n")
+    with pytest.raises(InputError):
+        load_probes(path)
+
+
+async def test_a_recipe_can_name_pairs_of_its_own(tmp_path: Path) -> None:
+    run = _run_with(tmp_path, "def judge(request): return pick(better_is_a(request), 0.9)")
+    own = shipped_probes().read_text("utf-8").replace("    polarity: worse\n", "")
+    (run / "own.yaml").write_text(own)
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text() + "doctor: {probes: own.yaml}\n")
+    assert await work(run, Wish(), finish=lambda run: None) == 0
