@@ -125,12 +125,15 @@ def test_groups_are_told_apart_by_subset_and_split(tmp_path: Path) -> None:
     found = compared(
         tmp_path, rows, lambda made: outcome(made, human(made, 0.9 if made.subset == "a" else 0.1))
     )
-    assert [(g.subset, g.split, g.agreement.judged, g.agreement.decided.value) for g in found.groups] == [
-        ("a", "test", 2, 1.0),
-        ("a", "train", 4, 1.0),
-        ("b", "test", 2, 0.0),
-        ("b", "train", 4, 0.0),
+    groups = found.breakdown("subset and split")
+    assert [(g.name, g.agreement.judged, g.agreement.decided.value) for g in groups] == [
+        ("a test", 2, 1.0),
+        ("a train", 4, 1.0),
+        ("b test", 2, 0.0),
+        ("b train", 4, 0.0),
     ]
+    assert [(g.name, g.agreement.judged) for g in found.breakdown("split")] == [("test", 4), ("train", 8)]
+    assert all(g.scan.small and g.scan.p is None and g.scan.rank is None for g in groups)
 
 
 def test_length_says_how_often_each_labeller_takes_the_longer_response(tmp_path: Path) -> None:
@@ -152,9 +155,12 @@ def test_length_says_how_often_each_labeller_takes_the_longer_response(tmp_path:
         map(made, range(10)),
         lambda one: outcome(one, human(one, 0.9 if one.position != 0 else 0.1)),
     )
-    assert found.length.equal == 1
-    assert (found.length.human.count, found.length.human.n) == (6, 9)
-    assert (found.length.ai.count, found.length.ai.n) == (5, 9)
+    ai, people = found.bias("ai"), found.bias("human")
+    assert ai is not None
+    assert people is not None
+    # row 9's responses are equally long; in row 0 the AI takes the shorter
+    assert (people.longer.count, people.longer.n) == (6, 9)
+    assert (ai.longer.count, ai.longer.n) == (5, 9)
 
 
 # ---------------------------------------------------------------- the judge and its principles
@@ -230,7 +236,13 @@ def test_revisions_are_counted_by_use_round_and_preference(tmp_path: Path) -> No
         (1, 10, 9, 1),
         (2, 10, 1, 1),
     ]
-    assert found.flags == {"cut": 8, "empty": 2, "preamble": 8, "unchanged": 2}
+    assert {flag.flag: (flag.rounds.count, flag.rounds.n) for flag in found.flags} == {
+        "cut": (8, 20),
+        "empty": (2, 20),
+        "preamble": (8, 20),
+        "unchanged": (2, 20),
+    }
+    assert found.flags[1].rows == ("row-000000",)
 
 
 def test_revised_pairs_do_not_count_as_human_ones(tmp_path: Path) -> None:
@@ -312,7 +324,7 @@ def test_no_figure_is_ever_nan_and_the_json_holds_them_all(tmp_path: Path, count
     assert path == tmp_path / "comparison.json"
     written = orjson.loads(path.read_bytes())
     assert written == orjson.loads(orjson.dumps(asdict(found)))
-    assert written["form"] == "cai.comparison.v1"
+    assert written["form"] == "cai.comparison.v2"
     assert written["agreement"]["decided"].keys() == {"value", "low", "high", "count", "n"}
 
 
@@ -329,7 +341,7 @@ def test_a_dataset_without_human_pairs_still_has_a_comparison(tmp_path: Path) ->
         return outcome(made, revised(made, 0.8, of="response"), revisions=(chain,))
 
     found = compared(tmp_path, rows, judged)
-    assert (found.agreement.judged, found.principles, found.groups) == (0, (), ())
+    assert (found.agreement.judged, found.principles, found.breakdown("subset")) == (0, (), ())
     assert found.revisions is not None
     assert found.revisions.preferred.value == 1.0
 
@@ -361,18 +373,13 @@ def test_the_screen_form_fits_its_width_and_says_what_figures_mean(
     assert max(map(len, lines)) <= width
     assert "nan" not in text.getvalue().lower().split()
     if count == 30:
-        assert "agreement beyond chance: 0 is chance, 1 is perfect" in text.getvalue()
+        assert "The AI agrees with the human label on" in text.getvalue()
+        assert "shorter wins" in text.getvalue()
         assert "p0" in text.getvalue()
 
 
 def test_text_from_a_dataset_cannot_speak_to_the_terminal(tmp_path: Path) -> None:
-    nasty = row(
-        0,
-        responses={
-            "chosen": Turn("assistant", " a"),
-            "rejected": Turn("assistant", " \x1b[2J[bold red]x\x07"),
-        },
-    )
+    nasty = row(0, subset="\x1b[2J[bold red]x\x07")
     found = compared(tmp_path, [nasty], lambda made: outcome(made, human(made, 0.1)))
     text = StringIO()
     print_comparison(Console(file=text, width=80, no_color=True), found)

@@ -11,9 +11,10 @@ from sklearn.metrics import brier_score_loss, cohen_kappa_score, log_loss
 from statsmodels.api import OLS
 from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.proportion import proportion_confint
-from statsmodels.stats.weightstats import DescrStatsW
 
+from cai.compare import calibration as calibrating
 from cai.compare import statistics
+from cai.compare.calibration import calibration
 from cai.compare.figures import Estimate, Rate
 
 GENERATOR = np.random.default_rng(7)
@@ -40,18 +41,21 @@ def test_nothing_counted_gives_null_and_never_nan() -> None:
     empty = np.empty(0)
     assert statistics.rate(0, 0) == Rate(None, None, None, 0, 0)
     assert statistics.clustered_share(empty.astype(bool), empty.astype(int)) == Rate(None, None, None, 0, 0)
-    assert statistics.mean(np.array([np.nan])) == Estimate(None, None, None, 0)
-    assert statistics.mean(np.array([2.0])) == Estimate(2.0, None, None, 1)
+    none = np.array([np.nan])
+    assert statistics.clustered_mean(none, np.zeros(1, int)) == Estimate(None, None, None, 0)
+    assert statistics.clustered_mean(np.array([2.0]), np.zeros(1, int)) == Estimate(2.0, None, None, 1)
     assert statistics.kappa(empty.astype(bool), empty.astype(bool)) == Estimate(None, None, None, 0)
-    assert statistics.calibration(empty, empty.astype(bool)).ece is None
+    assert calibration(empty, empty.astype(bool), empty.astype(int)).ece is None
 
 
-def test_a_mean_carries_students_interval() -> None:
-    values = GENERATOR.normal(3, 2, 25)
-    found = statistics.mean(np.append(values, np.nan))
+def test_a_mean_over_clusters_carries_statsmodels_interval() -> None:
+    cluster = GENERATOR.integers(0, 60, 300)
+    values = GENERATOR.normal(3, 2, 300) + cluster % 5
+    found = statistics.clustered_mean(np.append(values, np.nan), np.append(cluster, 0))
+    fit = OLS(values, np.ones(300)).fit(cov_type="cluster", cov_kwds={"groups": cluster}, use_t=True)
     assert found.value == pytest.approx(values.mean())
-    assert (found.low, found.high) == pytest.approx(DescrStatsW(values).tconfint_mean())
-    assert found.n == 25
+    assert found.n == 300
+    assert (found.low, found.high) == pytest.approx(tuple(fit.conf_int()[0]), rel=1e-3)
 
 
 def test_kappa_is_scikit_learns() -> None:
@@ -79,7 +83,7 @@ def test_kappa_by_hand_and_where_it_has_no_meaning() -> None:
 def test_calibration_is_scikit_learns() -> None:
     forecast = GENERATOR.random(1000)
     happened = GENERATOR.random(1000) < forecast**2
-    found = statistics.calibration(forecast, happened)
+    found = calibration(forecast, happened, np.arange(1000))
     rates, means = calibration_curve(happened, forecast, n_bins=10, strategy="quantile")
     assert [item.mean for item in found.bins] == pytest.approx(list(means))
     assert [item.human.value for item in found.bins] == pytest.approx(list(rates))
@@ -90,7 +94,7 @@ def test_calibration_is_scikit_learns() -> None:
 
 
 def test_calibration_by_hand() -> None:
-    found = statistics.calibration(np.array([0.8, 0.8, 0.8, 0.8, 0.8]), np.array([1, 1, 1, 1, 0], bool))
+    found = calibration(np.array([0.8, 0.8, 0.8, 0.8, 0.8]), np.array([1, 1, 1, 1, 0], bool), np.arange(5))
     assert len(found.bins) == 1
     assert found.ece == pytest.approx(0.0)
     assert found.brier.value == pytest.approx((4 * 0.04 + 0.64) / 5)
@@ -98,8 +102,8 @@ def test_calibration_by_hand() -> None:
 
 
 def test_a_certain_forecast_that_fails_has_a_finite_loss() -> None:
-    found = statistics.calibration(np.array([1.0, 0.0]), np.array([False, True]))
-    assert found.log_loss.value == pytest.approx(-math.log(statistics.LOG_LOSS_FLOOR))
+    found = calibration(np.array([1.0, 0.0]), np.array([False, True]), np.arange(2))
+    assert found.log_loss.value == pytest.approx(-math.log(calibrating.FLOOR))
 
 
 def test_equal_forecasts_are_never_parted() -> None:

@@ -56,7 +56,7 @@ def row(number: int, split: str = "train", subset: str = "harmless-base", **chan
         "split": split,
         "line": number + 1,
         "position": number,
-        "prompt": PROMPT,
+        "prompt": (Turn("user", f" How do I knit {number} rows?"),) if number else PROMPT,
         "responses": {
             "chosen": Turn("assistant", f" good {number} yes"),
             "rejected": Turn("assistant", f" bad {number}"),

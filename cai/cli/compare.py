@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import orjson
 import typer
 from rich.console import Console
 
@@ -26,13 +27,25 @@ def enter(app: typer.Typer) -> None:
 
 
 def compare(
-    target: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    target: Annotated[Path | None, typer.Argument(metavar="RUN", help="A run's folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the JSON instead.")] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of comparison.json.")
+    ] = False,
 ) -> None:
     """Compare the AI's labels with the human ones.
 
     Also written to comparison.json.
     """
+    if schema:
+        from cai.compare.figures import json_schema
+
+        sys.stdout.buffer.write(
+            orjson.dumps(json_schema(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        )
+        return
+    if target is None:
+        raise typer.BadParameter("Name a run, or ask for the --schema.")
     path = compare_run(target, console=None if as_json else out())
     if as_json:
         sys.stdout.write(path.read_text("utf-8"))

@@ -8,7 +8,7 @@ and the human differ; only a person's review, or a planted truth, can.
 """
 
 from cai.compare.comparison import compare, write_comparison
-from cai.compare.figures_v1 import Comparison, Estimate, Rate
+from cai.compare.figures import Comparison, Estimate, Rate
 from cai.compare.planted import Planted
 from cai.compare.screen import print_comparison
 

@@ -1,4 +1,4 @@
-"""The AI's labels of the human pairs against the human ones.
+"""The AI's labels of the human pairs against the human ones, as a whole and by group.
 
 In the source the response that the human preferred always comes first. Left so, the human label
 is a constant: kappa is then 0 or undefined whatever the AI says, and a forecast has nothing to
@@ -10,43 +10,42 @@ What this module does not know: files, principles, how figures are shown.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cai.compare import statistics
-from cai.compare.figures_v1 import Agreement, Calibration, Estimate, Group, Length
-from cai.compare.statistics import Bools
+from cai.compare import bootstrap, statistics
+from cai.compare.calibration import calibration
+from cai.compare.figures import Agreement, Breakdown, Calibration, Estimate, Group
+from cai.compare.statistics import Bools, Floats
 from cai.compare.traces import ABSTAINED, FIRST, SECOND, TIE, Table
 from cai.digest import draw
 
+GROUPS_OF_A_NUMBER = 5
 
-def agreement(label: NDArray[Any]) -> Agreement:
+Ints = NDArray[np.int64]
+
+
+def agreement(label: NDArray[Any], cluster: Ints) -> Agreement:
     """Agreement over pairs whose first response the human preferred; `label`: the AI's."""
-    agree = int(np.count_nonzero(label == FIRST))
-    labelled = agree + int(np.count_nonzero(label == SECOND))
-    tied = int(np.count_nonzero(label == TIE))
-    abstained = int(np.count_nonzero(label == ABSTAINED))
+    labelled, there = np.abs(label) == 1, label != ABSTAINED
+    scores = score(label)
     return Agreement(
         judged=len(label),
-        labelled=labelled,
-        tied=tied,
-        abstained=abstained,
-        decided=statistics.rate(agree, labelled),
-        ties_half=statistics.rate(agree + tied / 2, labelled + tied),
-        coverage=statistics.rate(labelled, len(label)),
+        labelled=int(np.count_nonzero(labelled)),
+        tied=int(np.count_nonzero(label == TIE)),
+        abstained=int(np.count_nonzero(label == ABSTAINED)),
+        decided=statistics.clustered_share(label[labelled] == FIRST, cluster[labelled]),
+        ties_half=statistics.clustered_share(scores[there], cluster[there]),
+        coverage=statistics.clustered_share(labelled, cluster),
     )
 
 
-def groups(pairs: Table) -> tuple[Group, ...]:
-    """Agreement within each subset and split, in the order of their names."""
-    keys = sorted(set(zip(pairs["subset"], pairs["split"], strict=True)))
-    made = []
-    for subset, split in keys:
-        chosen = (pairs["subset"] == subset) & (pairs["split"] == split)
-        made.append(Group(subset, split, agreement(pairs["label"][chosen])))
-    return tuple(made)
+def score(label: NDArray[Any]) -> Floats:
+    """1 for agreement with the human, who preferred the first response, 0 for contradiction, else 1/2."""
+    return np.where(label == FIRST, 1.0, np.where(label == SECOND, 0.0, 0.5))
 
 
 def swapped(pairs: Table, seed: int) -> Bools:
@@ -54,37 +53,90 @@ def swapped(pairs: Table, seed: int) -> Bools:
     return np.array([draw(seed, "comparison", row) & 1 for row in pairs["row_id"]], np.bool_)
 
 
-def kappa(pairs: Table, second: Bools) -> Estimate:
-    """Cohen's kappa over labelled pairs, of "the response that stands first is better".
+def kappa(label: NDArray[Any], second: Bools, cluster: Ints, seed: int, name: str = "ai") -> Estimate:
+    """Cohen's kappa with the human over labelled pairs, of "the response that stands first is better".
 
     `second`: which pairs show the human's choice second (`swapped`).
     """
-    labelled = np.abs(pairs["label"]) == 1
+    labelled = np.abs(label) == 1
     human_first = ~second[labelled]
-    ai_first = (pairs["label"][labelled] == FIRST) == human_first
-    return statistics.kappa(ai_first, human_first)
+    ai_first = (label[labelled] == FIRST) == human_first
+    return clustered_kappa(ai_first, human_first, cluster[labelled], seed, name)
 
 
-def calibration(pairs: Table, second: Bools) -> Calibration:
+def clustered_kappa(one: Bools, other: Bools, cluster: Ints, seed: int, name: str) -> Estimate:
+    """Cohen's kappa of two labellers' yes-or-no labels, with a cluster-bootstrap interval.
+
+    Where every resample gives the same, the interval is the plain one (`statistics.kappa`).
+    """
+    plain = statistics.kappa(one, other)
+    if plain.value is None:
+        return plain
+    columns = [one & other, one & ~other, ~one & other, np.ones(len(one), np.bool_)]
+    found = bootstrap.interval(columns, cluster, _kappa, seed, f"kappa {name}")
+    narrow = found.low is None or found.low == found.high
+    return plain if narrow else Estimate(plain.value, found.low, found.high, plain.n)
+
+
+def _kappa(sums: Floats) -> Floats:
+    both, one_only, other_only, n = np.moveaxis(sums, -1, 0)
+    one, other = (both + one_only) / n, (both + other_only) / n
+    expected = one * other + (1 - one) * (1 - other)
+    made: Floats = (1 - (one_only + other_only) / n - expected) / (1 - expected)
+    return made
+
+
+def forecast(pairs: Table, second: Bools, seed: int) -> Calibration:
     """The soft label of every pair that has one, ties included, as a forecast of the human label.
 
     `second`: which pairs show the human's choice second (`swapped`).
     """
     there = ~np.isnan(pairs["probability"])
-    probability = pairs["probability"]
-    forecast = np.where(second, 1 - probability, probability)
-    return statistics.calibration(forecast[there], ~second[there])
+    probability = np.where(second, 1 - pairs["probability"], pairs["probability"])
+    return calibration(probability[there], ~second[there], pairs["cluster"][there], seed)
 
 
-def length(pairs: Table) -> Length:
-    """How often each labeller prefers the longer response."""
-    labelled = pairs.where(np.abs(pairs["label"]) == 1)
-    difference = labelled["first_characters"] - labelled["second_characters"]
-    differ = difference != 0
-    first_longer = difference[differ] > 0
-    ai_first = labelled["label"][differ] == FIRST
-    return Length(
-        equal=int(np.count_nonzero(~differ)),
-        ai=statistics.share(ai_first == first_longer),
-        human=statistics.share(first_longer),
+def breakdowns(pairs: Table, names: list[str]) -> tuple[Breakdown, ...]:
+    """Agreement by everything that pairs can be told apart by; breakdowns with one group included."""
+    both = np.array([f"{a} {b}" for a, b in zip(pairs["subset"], pairs["split"], strict=True)], object)
+    difference = pairs["first_characters"] - pairs["second_characters"]
+    constitution = np.array([names[code] for code in pairs["constitution"]], object)
+    return (
+        _by_name("subset", pairs, pairs["subset"]),
+        _by_name("split", pairs, pairs["split"]),
+        _by_name("subset and split", pairs, both),
+        _by_name("constitution", pairs, constitution),
+        _by_name("turns", pairs, pairs["turns"], str),
+        _by_number("length difference", pairs, difference.astype(np.float64)),
+        _by_number("confidence", pairs, np.abs(pairs["probability"] - 0.5)),
+    )
+
+
+def _by_name(by: str, pairs: Table, values: NDArray[Any], text: Callable[[Any], str] = str) -> Breakdown:
+    kinds, code = np.unique(values, return_inverse=True)
+    parts = [np.flatnonzero(code == number) for number in range(len(kinds))]
+    return _breakdown(
+        by, pairs, [(text(kind), None, None, part) for kind, part in zip(kinds, parts, strict=True)]
+    )
+
+
+def _by_number(by: str, pairs: Table, values: Floats) -> Breakdown:
+    """Groups of near equal size; pairs without the number are left out."""
+    there = np.flatnonzero(~np.isnan(values))
+    groups: list[tuple[str, float | None, float | None, Ints]] = []
+    for part in statistics.equal_mass(values[there], GROUPS_OF_A_NUMBER) if len(there) else []:
+        low, high = float(values[there[part]].min()), float(values[there[part]].max())
+        groups.append((f"{low:.3g} to {high:.3g}", low, high, there[part]))
+    return _breakdown(by, pairs, groups)
+
+
+def _breakdown(
+    by: str, pairs: Table, groups: list[tuple[str, float | None, float | None, Ints]]
+) -> Breakdown:
+    found = [agreement(pairs["label"][part], pairs["cluster"][part]) for _, _, _, part in groups]
+    counts = [(item.decided.count, item.decided.n) for item in found]
+    scans = statistics.apart(counts, statistics.SMALL_GROUP)
+    made = zip(groups, found, scans, strict=True)
+    return Breakdown(
+        by, tuple(Group(name, low, high, item, scan) for (name, low, high, _), item, scan in made)
     )

@@ -6,22 +6,28 @@ What this module does not know: runs, stores, engines; how a statistic is comput
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
-from cai.compare import agreement
+from cai.compare import agreement, bootstrap, lists, phrases, statistics
+from cai.compare.bias import biases
+from cai.compare.contest import main_table
 from cai.compare.disagreements import disagreements
-from cai.compare.figures_v1 import Comparison
-from cai.compare.judging import judging, principles
+from cai.compare.figures import FORM, Comparison, Constants, JudgePair, Judging
+from cai.compare.harm import harm_figures
+from cai.compare.judging import Opinions, between_judges, judging, matrices, opinions, principles
+from cai.compare.literature import LITERATURE
 from cai.compare.planted import Planted, planted_figures
 from cai.compare.revisions import revision_figures
-from cai.compare.traces import Table, Traces, read_traces
+from cai.compare.traces import ABSTAINED, Table, Traces, read_traces
+from cai.compare.verdict import verdict
 from cai.errors import RunError
 
-FORM = "cai.comparison.v1"
 KINDS = ("human", "revised", "sampled")
 
 
@@ -29,33 +35,63 @@ def compare(dataset_folder: Path, planted: Mapping[str, Planted] | None = None) 
     """Compare the AI's labels with the human ones.
 
     `planted`: what is known to be true of rows, by row id, where somebody planted it.
-    Raises: RunError where there is no dataset.
+    Raises: RunError where there is no dataset, or one of an earlier form.
     """
     summary = _summary(dataset_folder)
     settings = summary["settings"]
     seed, tie_threshold = int(settings["seed"]), float(settings["tie_threshold"])
     traces = read_traces(dataset_folder)
-    kinds = {kind: _of_kind(traces, kind) for kind in KINDS}
-    human, human_judgements = kinds["human"]
-    second = agreement.swapped(human, seed)
-    return Comparison(
+    names = _judges(traces, settings.get("judges") or [])
+    judge = names[0] if names else ""
+    kinds = {kind: _of_kind(traces, kind, judge) for kind in KINDS}
+    human = kinds["human"]
+    second = agreement.swapped(human.pairs, seed)
+    others = {f"judge {name}": _labels_of(traces, name, human.pairs) for name in names[1:]}
+    made = Comparison(
         form=FORM,
+        verdict=(),
         generation=summary["generation"],
         settings=settings,
+        constants=_constants(),
         rows=summary["rows"],
         finished=summary["finished"],
         not_finished=summary["not_finished"],
         excluded=summary["excluded"],
-        agreement=agreement.agreement(human["label"]),
-        kappa=agreement.kappa(human, second),
-        calibration=agreement.calibration(human, second),
-        length=agreement.length(human),
-        groups=agreement.groups(human),
-        principles=principles(traces, human_judgements, tie_threshold),
-        judging={kind: judging(*tables) for kind, tables in kinds.items() if len(tables[0])},
-        revisions=revision_figures(traces, kinds["revised"][0]),
-        disagreements=disagreements(traces, human, tie_threshold),
-        planted=planted_figures(human, planted) if planted is not None else None,
+        agreement=agreement.agreement(human.pairs["label"], human.pairs["cluster"]),
+        kappa=agreement.kappa(human.pairs["label"], second, human.pairs["cluster"], seed),
+        main=main_table(human.pairs, others, second, seed),
+        breakdowns=agreement.breakdowns(human.pairs, traces.names),
+        calibration=agreement.forecast(human.pairs, second, seed),
+        biases=biases(human.pairs, others),
+        principles=principles(traces, human.pairs, human.judgements, human.opinions, tie_threshold),
+        matrices=matrices(traces, human.pairs, human.opinions, tie_threshold),
+        judging={
+            kind: judging(judge, part.pairs, part.judgements, part.opinions)
+            for kind, part in kinds.items()
+            if len(part.pairs)
+        },
+        other_judges=_other_judges(traces, names[1:]),
+        between_judges=_between(judge, others, human.pairs, second, seed),
+        harm=harm_figures(judge, human.pairs),
+        revisions=revision_figures(
+            traces, kinds["revised"].pairs, dataset_folder, settings.get("same_model")
+        ),
+        lists=lists.row_lists(human.pairs, human.opinions, second, tie_threshold, seed, planted),
+        disagreements=disagreements(traces, human.pairs, human.opinions, tie_threshold),
+        planted=planted_figures(human.pairs, planted) if planted is not None else None,
+        literature=LITERATURE,
+    )
+    return replace(made, verdict=tuple(verdict(made)))
+
+
+def _constants() -> Constants:
+    return Constants(
+        confidence=statistics.CONFIDENCE,
+        resamples=bootstrap.RESAMPLES,
+        small_group=statistics.SMALL_GROUP,
+        list_length=lists.LENGTH,
+        harm_threshold=lists.HARMFUL,
+        phrase_texts=phrases.TEXTS,
     )
 
 
@@ -66,15 +102,58 @@ def _summary(dataset_folder: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         run = dataset_folder.parent
         raise RunError(f"There is no dataset in {dataset_folder}.", f"Type: cai dataset {run}") from error
+    if "noise_floor" not in summary["settings"]:
+        raise RunError(
+            f"The dataset in {dataset_folder} was built by an earlier version and lacks columns.",
+            f"Type: cai dataset {dataset_folder.parent}",
+        )
     return summary
 
 
-def _of_kind(traces: Traces, kind: str) -> tuple[Table, Table]:
+@dataclass(frozen=True)
+class _Part:
+    """The pairs of one kind and judge, their judgements, and these laid out by principle."""
+
+    pairs: Table
+    judgements: Table
+    opinions: Opinions
+
+
+def _judges(traces: Traces, asked: list[str]) -> list[str]:
+    """The judges whose feedback is there, the one that makes the labels first."""
+    there = [traces.names[code] for code in np.unique(traces.pairs["judge"])]
+    return [name for name in asked if name in there] + [name for name in there if name not in asked]
+
+
+def _of_kind(traces: Traces, kind: str, judge: str) -> _Part:
     """The pairs of a kind, with their row numbers as `number`, and their judgements."""
-    code = traces.names.index(kind) if kind in traces.names else -1
-    chosen = traces.pairs["kind"] == code
+    chosen = (traces.pairs["kind"] == traces.code(kind)) & (traces.pairs["judge"] == traces.code(judge))
     pairs = Table({**traces.pairs.columns, "number": np.arange(len(chosen))}).where(chosen)
-    return pairs, traces.judgements.where(chosen[traces.judgements["pair"]])
+    judgements = traces.judgements.where(chosen[traces.judgements["pair"]])
+    return _Part(pairs, judgements, opinions(pairs, judgements))
+
+
+def _labels_of(traces: Traces, judge: str, human: Table) -> NDArray[np.int8]:
+    """Another judge's labels of the same human pairs, in the same order."""
+    chosen = (traces.pairs["kind"] == traces.code("human")) & (traces.pairs["judge"] == traces.code(judge))
+    own = traces.pairs.where(chosen)
+    label = np.full(len(human), ABSTAINED, np.int8)
+    _, here, there = np.intersect1d(human["position"], own["position"], return_indices=True)
+    label[here] = own["label"][there]
+    return label
+
+
+def _other_judges(traces: Traces, names: list[str]) -> tuple[Judging, ...]:
+    found = [(name, _of_kind(traces, "human", name)) for name in names]
+    return tuple(
+        judging(name, part.pairs, part.judgements, part.opinions) for name, part in found if len(part.pairs)
+    )
+
+
+def _between(
+    judge: str, others: dict[str, NDArray[np.int8]], human: Table, second: NDArray[np.bool_], seed: int
+) -> tuple[JudgePair, ...]:
+    return between_judges({f"judge {judge}": human["label"], **others}, second, human["cluster"], seed)
 
 
 def write_comparison(run_folder: Path, comparison: Comparison) -> Path:

@@ -85,8 +85,8 @@ class Bias:
 
     `longer`: how often it prefers the longer response; `refusal`, `evasion`, `question`: how often
     the one that refuses, evades, asks, where only one of the two does (text_features.py). `terms`:
-    a logistic regression of "the first is better" on the differences (first minus second, which
-    stands first being drawn): length (in characters, divided by its standard deviation), refusal,
+    a logistic regression of "the first is better" on the differences (first minus second; without
+    an intercept, so that it does not matter which stands first): length (in characters, divided by its standard deviation), refusal,
     evasion, question; for `ai given human` also the human label (+1 or -1). Intervals are
     cluster-robust. Empty where labels can be told apart perfectly or there are too few.
     """
@@ -115,14 +115,14 @@ class JudgePair:
 class HarmFigures:
     """The absolute question "is this response harmful?" about the responses of human pairs.
 
-    `rated`: pairs with both responses rated; `abstained`: ratings without an answer. `chosen`,
-    `rejected`: mean P(harmful) of each; `difference`: chosen - rejected, paired; `both`: share of
+    `rated`: pairs with both responses rated; `without`: pairs with a rating missing (the judge
+    abstained, or was not asked). `chosen`, `rejected`: mean P(harmful) of each; `difference`: chosen - rejected, paired; `both`: share of
     rated pairs with both at `Constants.harm_threshold` or more.
     """
 
     judge: str
     rated: int
-    abstained: int
+    without: int
     chosen: Estimate
     rejected: Estimate
     difference: Estimate

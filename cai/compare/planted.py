@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from cai.compare import statistics
-from cai.compare.figures_v1 import PlantedFigures
+from cai.compare.figures import PlantedFigures
 from cai.compare.traces import FIRST, SECOND, Table
 
 

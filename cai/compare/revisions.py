@@ -1,50 +1,213 @@
 """Revisions against the responses that they revise.
 
-What this module does not know: files, how figures are shown.
+What this module does not know: files, texts, how figures are shown.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
 import numpy as np
+from numpy.typing import NDArray
 
-from cai.compare import statistics
-from cai.compare.figures_v1 import RevisionFigures, RoundFigures
-from cai.compare.traces import FIRST, SECOND, TIE, Table, Traces
+from cai.compare import regression, statistics
+from cai.compare.figures import (
+    Change,
+    Estimate,
+    FlagFigures,
+    OwnRevisions,
+    Preferred,
+    Rate,
+    RevisionFigures,
+    RoundFigures,
+)
+from cai.compare.phrases import TEXTS, stock_phrases
+from cai.compare.revision_figures import Measure
+from cai.compare.statistics import Bools, Floats
+from cai.compare.traces import ABSTAINED, FIRST, Table, Traces
+
+MEASURES: tuple[Measure, ...] = ("harm", "refuses", "evades", "asks", "words")
+EXAMPLES = 5
+
+Ints = NDArray[np.int64]
 
 
-def revision_figures(traces: Traces, pairs: Table) -> RevisionFigures | None:
+def revision_figures(
+    traces: Traces, pairs: Table, folder: Path, same_model: bool | None
+) -> RevisionFigures | None:
     """The figures of all revisions, or None where nothing was revised.
 
-    `pairs`: those of kind `revised`, whose first response is the revision.
+    `pairs`: those of kind `revised`, whose first response is the revision. `folder`: the dataset's,
+    for the texts.
     """
-    if len(traces.revisions) == 0:
+    revisions = traces.revisions
+    if len(revisions) == 0:
         return None
-    usable = ~np.isnan(traces.revisions["final_round"])
-    label = pairs["label"]
-    better = int(np.count_nonzero(label == FIRST))
-    labelled = better + int(np.count_nonzero(label == SECOND))
-    tied = int(np.count_nonzero(label == TIE))
+    usable = ~np.isnan(revisions["final_round"])
+    cluster = revisions["cluster"]
+    preferred, ties_half = _preferred(pairs["label"], pairs["cluster"])
+    phrases = stock_phrases(folder, TEXTS)
     return RevisionFigures(
         revised=len(usable),
-        usable=statistics.share(usable),
-        unchanged=statistics.share(traces.revisions["unchanged"][usable] == 1),
-        preferred=statistics.rate(better, labelled),
-        preferred_ties_half=statistics.rate(better + tied / 2, labelled + tied),
-        rounds=_rounds(traces.rounds),
-        flags=dict(sorted(traces.flags.items())),
+        usable=statistics.clustered_share(usable, cluster),
+        unchanged=statistics.clustered_share(revisions["unchanged"][usable] == 1, cluster[usable]),
+        preferred=preferred,
+        preferred_ties_half=ties_half,
+        preferred_by=_preferred_by(traces, pairs),
+        own=_own(pairs, same_model),
+        rounds=_rounds(traces),
+        changes=_changes(traces),
+        phrases=phrases.phrases,
+        phrase_texts=phrases.texts,
+        phrase_share=phrases.share,
+        flags=_flags(traces),
     )
 
 
-def _rounds(rounds: Table) -> tuple[RoundFigures, ...]:
+def _preferred(label: NDArray[Any], cluster: Ints) -> tuple[Rate, Rate]:
+    """How often the first response is preferred: of labelled pairs; of all, ties as one half."""
+    labelled, there = np.abs(label) == 1, label != ABSTAINED
+    score = np.where(label == FIRST, 1.0, np.where(labelled, 0.0, 0.5))
+    return (
+        statistics.clustered_share(label[labelled] == FIRST, cluster[labelled]),
+        statistics.clustered_share(score[there], cluster[there]),
+    )
+
+
+def _final_rounds(traces: Traces) -> tuple[Ints, Ints]:
+    """Of each pair (position, about) that a revision ends in: its key, and the number of its final round."""
+    revisions, rounds = traces.revisions, traces.rounds
+    final = revisions["final_round"][rounds["revision"]] == rounds["number"]
+    at = np.flatnonzero(final)
+    owner = rounds["revision"][at]
+    key = revisions["position"][owner] * len(traces.names) + revisions["of"][owner]
+    order = np.argsort(key, kind="stable")
+    return key[order], at[order]
+
+
+def _preferred_by(traces: Traces, pairs: Table) -> tuple[Preferred, ...]:
+    """By the round that the judged text came from, and by the principle that led that round."""
+    keys, rounds = _final_rounds(traces)
+    if len(keys) == 0 or len(pairs) == 0:
+        return ()
+    wanted = pairs["position"] * len(traces.names) + pairs["about"]
+    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    matched = keys[place] == wanted
+    own, final = pairs.where(matched), rounds[place[matched]]
+    number = traces.rounds["number"][final]
+    principle = np.array([traces.names[code] for code in traces.rounds["principle"][final]], object)
+    return _by("round", own, number) + _by("principle", own, principle)
+
+
+def _by(by: Literal["round", "principle"], pairs: Table, values: NDArray[Any]) -> tuple[Preferred, ...]:
+    kinds, code = np.unique(values, return_inverse=True)
+    found = []
+    for place in range(len(kinds)):
+        own = code == place
+        found.append(_preferred(pairs["label"][own], pairs["cluster"][own]))
+    counts = [(preferred.count, preferred.n) for preferred, _ in found]
+    scans = statistics.apart(counts, statistics.SMALL_GROUP)
+    return tuple(
+        Preferred(by, str(kind), *shares, scan)
+        for kind, shares, scan in zip(kinds, found, scans, strict=True)
+    )
+
+
+def _own(pairs: Table, same_model: bool | None) -> OwnRevisions:
+    """The preference for revisions where they are longer, shorter, as long, and with length taken off."""
+    labelled = np.abs(pairs["label"]) == 1
+    label, cluster = pairs["label"][labelled] == FIRST, pairs["cluster"][labelled]
+    length = (pairs["first_characters"] - pairs["second_characters"])[labelled].astype(np.float64)
+
+    def among(chosen: Bools) -> Rate:
+        return statistics.clustered_share(label[chosen], cluster[chosen])
+
+    return OwnRevisions(
+        same_model,
+        among(length > 0),
+        among(length < 0),
+        among(length == 0),
+        _at_equal_length(length, label, cluster),
+    )
+
+
+def _at_equal_length(length: Floats, label: Bools, cluster: Ints) -> Estimate:
+    n = len(label)
+    unit = float(length.std()) if n else 0.0
+    columns = [np.ones(n)] + ([length / unit] if unit else [])
+    found = regression.fit(np.stack(columns, axis=1), label, cluster) if n >= statistics.SMALL_GROUP else None
+    if found is None:
+        return Estimate(None, None, None, n)
+    value, half = float(found.coefficients[0]), 1.959964 * math.sqrt(float(found.covariance[0, 0]))
+    middle, low, high = (1 / (1 + math.exp(-item)) for item in (value, value - half, value + half))
+    return Estimate(middle, low, high, n)
+
+
+def _rounds(traces: Traces) -> tuple[RoundFigures, ...]:
     made = []
-    for number in np.unique(rounds["number"]):
-        own = rounds.where(rounds["number"] == number)
+    before = traces.revisions["original_words"]
+    for number in np.unique(traces.rounds["number"]):
+        own = traces.rounds.where(traces.rounds["number"] == number)
+        cluster = traces.revisions["cluster"][own["revision"]]
+        good = own["usable"]
+        words = before[own["revision"]]
+        counted = good & (words > 0) & (own["words"] > 0)
+        ratio = np.log(own["words"][counted] / words[counted])
         made.append(
             RoundFigures(
                 number=int(number),
                 n=len(own),
-                usable=statistics.share(own["usable"]),
-                unchanged=statistics.share(own["unchanged"]),
+                usable=statistics.clustered_share(good, cluster),
+                unchanged=statistics.clustered_share(own["unchanged"], cluster),
+                kept_share=statistics.clustered_mean(own["kept_share"][good], cluster[good]),
+                length_ratio=_exp(statistics.clustered_mean(ratio, cluster[counted])),
             )
         )
+    return tuple(made)
+
+
+def _exp(found: Estimate) -> Estimate:
+    value, low, high = (
+        None if item is None else math.exp(item) for item in (found.value, found.low, found.high)
+    )
+    return Estimate(value, low, high, found.n)
+
+
+def _changes(traces: Traces) -> tuple[Change, ...]:
+    """Every measure before and after each round, on the same responses; those never measured left out."""
+    made = []
+    for measure in MEASURES:
+        for number in np.unique(traces.rounds["number"]):
+            own = traces.rounds.where((traces.rounds["number"] == number) & traces.rounds["usable"])
+            before, after = traces.revisions[f"original_{measure}"][own["revision"]], own[measure]
+            both = ~np.isnan(before) & ~np.isnan(after)
+            if not both.any():
+                continue
+            cluster = traces.revisions["cluster"][own["revision"]][both]
+            made.append(
+                Change(
+                    measure,
+                    int(number),
+                    int(np.count_nonzero(both)),
+                    statistics.clustered_mean(before[both], cluster),
+                    statistics.clustered_mean(after[both], cluster),
+                    statistics.clustered_mean(after[both] - before[both], cluster),
+                )
+            )
+    return tuple(made)
+
+
+def _flags(traces: Traces) -> tuple[FlagFigures, ...]:
+    rounds: Mapping[str, Any] = traces.flags
+    cluster = traces.revisions["cluster"][traces.rounds["revision"]]
+    rows = traces.revisions["row_id"]
+    made = []
+    for flag, places in sorted(rounds.items()):
+        marked = np.zeros(len(cluster), np.bool_)
+        marked[places] = True
+        named = dict.fromkeys(str(rows[traces.rounds["revision"][place]]) for place in places[: 4 * EXAMPLES])
+        made.append(FlagFigures(flag, statistics.clustered_share(marked, cluster), tuple(named)[:EXAMPLES]))
     return tuple(made)

@@ -1,4 +1,7 @@
-"""Shows a comparison on a terminal, in plain words, at 80 columns or more.
+"""Shows a comparison on one screen, in plain words, at 80 columns or more.
+
+Not everything: the verdict, the main table, where agreement is higher and lower, the principles,
+biases, revisions. The rest is in comparison.json.
 
 What this module does not know: how figures are computed.
 """
@@ -10,25 +13,25 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cai.compare.figures_v1 import Agreement, Comparison, Disagreement, Estimate, PlantedFigures, Rate
+from cai.compare.figures import Comparison, Estimate, Group, PlantedFigures, Rate
 
-EXCERPT_CHARACTERS = 300
+GROUPS_SHOWN = 8
+PRINCIPLES_SHOWN = 20
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
-    """Print every figure, each with a line that says what it means."""
-    _print_accounts(console, comparison)
+    """Print the page."""
+    _verdict(console, comparison)
+    _accounts(console, comparison)
     if comparison.agreement.judged:
-        _print_agreement(console, comparison)
-        _print_calibration(console, comparison)
-        _print_groups(console, comparison)
-        _print_principles(console, comparison)
-    _print_judging(console, comparison)
-    _print_revisions(console, comparison)
+        _main(console, comparison)
+        _groups(console, comparison)
+        _principles(console, comparison)
+        _biases(console, comparison)
+    _revisions(console, comparison)
     if comparison.planted is not None:
-        _print_planted(console, comparison.planted)
-    for number, item in enumerate(comparison.disagreements, start=1):
-        _print_disagreement(console, number, item)
+        _planted(console, comparison.planted)
+    _rows(console, comparison)
 
 
 def percent(rate: Rate) -> str:
@@ -42,16 +45,32 @@ def _interval(rate: Rate) -> str:
     """A share with its interval, for a table that has the count in a column of its own."""
     if rate.value is None or rate.low is None or rate.high is None:
         return "none"
-    return f"{100 * rate.value:.1f} % ({100 * rate.low:.0f} to {100 * rate.high:.0f})"
+    return f"{100 * rate.value:.1f} % ({100 * rate.low:.1f} to {100 * rate.high:.1f})"
 
 
-def figure(estimate: Estimate) -> str:
+def figure(estimate: Estimate, digits: int = 3) -> str:
     """A figure as text: `0.221 (0.180 to 0.262)`."""
     if estimate.value is None:
         return "none"
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.3f}"
-    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
+        return f"{estimate.value:.{digits}f}"
+    return f"{estimate.value:.{digits}f} ({estimate.low:.{digits}f} to {estimate.high:.{digits}f})"
+
+
+def _points(estimate: Estimate) -> str:
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return ""
+    return f"{100 * estimate.value:+.1f} ({100 * estimate.low:+.1f} to {100 * estimate.high:+.1f})"
+
+
+def _short(rate: Rate) -> str:
+    return "none" if rate.value is None else f"{100 * rate.value:.0f} %"
+
+
+def _plain(text: str, style: str = "") -> Text:
+    """A name that others wrote, which must not speak to the terminal."""
+    shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return Text(shown, style=style)
 
 
 def _title(console: Console, text: str) -> None:
@@ -59,199 +78,12 @@ def _title(console: Console, text: str) -> None:
     console.print(Text(text, style="bold"))
 
 
-def _lines(console: Console, lines: list[tuple[str, str, str]]) -> None:
-    """Name, figure, and under them what it means."""
-    for name, value, meaning in lines:
-        console.print(Padding(Text.assemble(f"{name}: ", (value, "bold")), (0, 0, 0, 2), expand=False))
-        if meaning:
-            _note(console, meaning, 4)
+def _note(console: Console, meaning: str) -> None:
+    console.print(Padding(Text(meaning, style="dim"), (0, 0, 0, 2), expand=False))
 
 
-def _note(console: Console, meaning: str, indent: int = 2) -> None:
-    console.print(Padding(Text(meaning, style="dim"), (0, 0, 0, indent), expand=False))
-
-
-def _print_accounts(console: Console, comparison: Comparison) -> None:
-    found = comparison.agreement
-    _title(console, "Rows")
-    excluded = ", ".join(f"{reason} {count:,}" for reason, count in comparison.excluded.items()) or "none"
-    _lines(
-        console,
-        [
-            ("Source rows", f"{comparison.rows:,}", ""),
-            ("Finished", f"{comparison.finished:,} (not finished: {comparison.not_finished:,})", ""),
-            ("Excluded", excluded, ""),
-            (
-                "Human pairs judged",
-                f"{found.judged:,}: {found.labelled:,} labelled, {found.tied:,} tied, {found.abstained:,} abstained",
-                "tied: too close to one half to call; abstained: the judge gave no readable answer",
-            ),
-        ],
-    )
-
-
-def _print_agreement(console: Console, comparison: Comparison) -> None:
-    found, length = comparison.agreement, comparison.length
-    _title(console, "Agreement with the human labels (95 % intervals)")
-    _lines(
-        console,
-        [
-            ("Agreement", percent(found.decided), "of labelled pairs, AI and human prefer the same response"),
-            ("With ties as half", percent(found.ties_half), "the same, a tie counting as half an agreement"),
-            ("Coverage", percent(found.coverage), "of judged pairs got a label"),
-            ("Cohen's kappa", figure(comparison.kappa), "agreement beyond chance: 0 is chance, 1 is perfect"),
-            (
-                "AI prefers the longer",
-                percent(length.ai),
-                "of labelled pairs whose responses differ in length",
-            ),
-            ("Human prefers the longer", percent(length.human), "on the same pairs"),
-        ],
-    )
-
-
-def _print_calibration(console: Console, comparison: Comparison) -> None:
-    found = comparison.calibration
-    _title(console, "Calibration of the soft label, as a forecast of the human label")
-    table = _table("the AI says", "on average", "humans agree", right=(0, 1, 2))
-    for item in found.bins:
-        table.add_row(f"{item.low:.2f} to {item.high:.2f}", f"{item.mean:.3f}", percent(item.human))
-    console.print(table)
-    ece = "none" if found.ece is None else f"{found.ece:.3f}"
-    _lines(
-        console,
-        [
-            (
-                "Calibration error (ECE)",
-                ece,
-                "mean gap between the two columns; 0 is perfect, small bins inflate it",
-            ),
-            ("Brier score", figure(found.brier), "mean squared error; always saying one half gives 0.25"),
-            ("Log-loss", figure(found.log_loss), "in nats; always saying one half gives 0.693"),
-        ],
-    )
-
-
-def _print_groups(console: Console, comparison: Comparison) -> None:
-    _title(console, "By subset and split")
-    table = _table("subset", "split", "labelled", "tied", "abst.", "agreement", right=(2, 3, 4, 5))
-    for group in comparison.groups:
-        found: Agreement = group.agreement
-        counts = (f"{found.labelled:,}", f"{found.tied:,}", f"{found.abstained:,}")
-        table.add_row(group.subset, group.split, *counts, _interval(found.decided))
-    console.print(table)
-    _note(console, "agreement: of labelled pairs; abst.: the judge gave no readable answer")
-
-
-def _print_principles(console: Console, comparison: Comparison) -> None:
-    _title(console, "By principle, each alone")
-    table = _table("principle", "decided", "consistent", "|p-0.5|", "agreement", right=(1, 2, 3, 4))
-    constitution = None
-    for item in comparison.principles:
-        if item.constitution != constitution:
-            constitution = item.constitution
-            table.add_row(Text(constitution, style="italic"))
-        distance = "" if item.distance.value is None else f"{item.distance.value:.3f}"
-        shares = (_short(item.decided), _short(item.order_consistency))
-        table.add_row(f"  {item.principle}", *shares, distance, percent(item.agreement))
-    console.print(table)
-    _note(console, "consistent: both orders prefer the same response; |p-0.5|: how sure it is, 0 to 0.5")
-
-
-def _print_judging(console: Console, comparison: Comparison) -> None:
-    for kind, found in comparison.judging.items():
-        _title(console, f"How the judge behaved on {kind} pairs ({found.judged:,})")
-        judgements = f"{found.judgements:,} (abstained: {found.abstained_judgements:,})"
-        _lines(
-            console,
-            [
-                ("Single judgements", judgements, ""),
-                (
-                    "Order consistency",
-                    figure(found.order_consistency),
-                    "share of principles whose orders agree",
-                ),
-                (
-                    "Answers A",
-                    percent(found.first_position),
-                    "far from 50 %: it favours a place, not a response",
-                ),
-                (
-                    "Option mass",
-                    figure(found.option_mass),
-                    "probability on A and B; the rest was another answer",
-                ),
-            ],
-        )
-
-
-def _print_revisions(console: Console, comparison: Comparison) -> None:
-    found = comparison.revisions
-    if found is None:
-        return
-    _title(console, f"Revisions of {found.revised:,} responses")
-    flags = ", ".join(f"{flag} {count:,}" for flag, count in found.flags.items()) or "none"
-    _lines(
-        console,
-        [
-            ("Usable", percent(found.usable), "of responses have a usable revision at the end"),
-            ("Unchanged", percent(found.unchanged), "of those say what the original said"),
-            ("Preferred to the original", percent(found.preferred), "of labelled pairs, by the judge"),
-            ("With ties as half", percent(found.preferred_ties_half), ""),
-            *((f"Usable in round {item.number}", percent(item.usable), "") for item in found.rounds),
-            ("Flags, in rounds", flags, ""),
-        ],
-    )
-
-
-def _print_planted(console: Console, found: PlantedFigures) -> None:
-    _title(console, f"Against the planted truth ({found.n:,} pairs, {found.flipped:,} human labels flipped)")
-    _lines(
-        console,
-        [
-            ("AI is right", percent(found.ai), "where one response is truly better and the AI has a label"),
-            ("Human is right", percent(found.human), "where one response is truly better"),
-            ("AI, both responses bad", percent(found.ai_both_bad), ""),
-            ("Flips found", percent(found.recall), "of flipped labels, the AI contradicts so many (recall)"),
-            (
-                "Finds that are flips",
-                percent(found.precision),
-                "of contradictions, so many are flips (precision)",
-            ),
-        ],
-    )
-
-
-def _print_disagreement(console: Console, number: int, item: Disagreement) -> None:
-    if number == 1:
-        _title(console, "The most confident disagreements")
-        _note(console, "who is right cannot be told from these labels alone")
-    where = f"{item.subset}, {item.split}, line {item.line}" if item.line is not None else item.subset
-    console.print()
-    console.print(Text(f"{number}. {where} (row {item.row_id})", style="bold"))
-    prompt = item.prompt[-1]["content"] if item.prompt else ""
-    sides = f"{', '.join(item.for_ai) or 'none'}; for the human: {', '.join(item.for_human) or 'none'}"
-    _lines(
-        console,
-        [
-            ("Last prompt turn", _excerpt(prompt), ""),
-            ("Human's choice", _excerpt(item.human_choice), ""),
-            (f"AI's choice (p {item.ai_probability:.3f})", _excerpt(item.ai_choice), ""),
-            ("Principles for the AI", sides, ""),
-        ],
-    )
-
-
-def _excerpt(text: str) -> str:
-    shown = " ".join(text.split())
-    shown = "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in shown
-    )
-    return shown if len(shown) <= EXCERPT_CHARACTERS else f"{shown[:EXCERPT_CHARACTERS]} ..."
-
-
-def _short(rate: Rate) -> str:
-    return "" if rate.value is None else f"{100 * rate.value:.0f} %"
+def _line(console: Console, name: str, value: str) -> None:
+    console.print(Padding(Text.assemble(f"{name}: ", (value, "bold")), (0, 0, 0, 2), expand=False))
 
 
 def _table(*names: str, right: tuple[int, ...]) -> Table:
@@ -259,3 +91,139 @@ def _table(*names: str, right: tuple[int, ...]) -> Table:
     for index, name in enumerate(names):
         table.add_column(name, justify="right" if index in right else "left", overflow="fold")
     return table
+
+
+def _verdict(console: Console, comparison: Comparison) -> None:
+    _title(console, "Verdict")
+    console.print(Padding(Text(" ".join(comparison.verdict)), (0, 0, 0, 2), expand=False))
+
+
+def _accounts(console: Console, comparison: Comparison) -> None:
+    found = comparison.agreement
+    excluded = sum(comparison.excluded.values())
+    text = (
+        f"{comparison.rows:,} rows: {comparison.finished:,} finished, {comparison.not_finished:,} not, "
+        f"{excluded:,} excluded. {found.judged:,} human pairs judged: {found.labelled:,} labelled, "
+        f"{found.tied:,} tied, {found.abstained:,} abstained."
+    )
+    console.print()
+    console.print(Padding(Text(text), (0, 0, 0, 2), expand=False))
+
+
+def _main(console: Console, comparison: Comparison) -> None:
+    _title(console, "Agreement with the human labels, ties as half (95 % intervals)")
+    table = _table("", "agreement", "says", "kappa", "AI ahead by", right=(1, 2, 3, 4))
+    for line in comparison.main.lines:
+        kappa = "" if line.kappa.value is None else f"{line.kappa.value:.2f}"
+        name = _plain(line.name, "bold" if line.kind == "ai" else "")
+        table.add_row(name, _interval(line.ties_half), _short(line.coverage), kappa, _points(line.ahead))
+    console.print(table)
+    found = comparison.calibration
+    ece = "none" if found.ece is None else f"{found.ece:.3f} (by chance {found.ece_by_chance or 0:.3f})"
+    area = "none" if found.auroc.value is None else f"{found.auroc.value:.3f}"
+    loss = "none" if found.log_loss.value is None else f"{found.log_loss.value:.3f}"
+    _note(console, "says: share of pairs on which it prefers one; ahead: in points, paired")
+    _line(console, "Soft label", f"log-loss {loss} (a coin: 0.693), AUROC {area}, calibration error {ece}")
+
+
+def _groups(console: Console, comparison: Comparison) -> None:
+    shown = [
+        (by, group)
+        for by in ("subset and split", "confidence")
+        for group in comparison.breakdown(by)[:GROUPS_SHOWN]
+    ]
+    if not shown:
+        return
+    _title(console, "Agreement on labelled pairs, by group")
+    table = _table("", "pairs", "agreement", "", right=(1, 2))
+    for by, group in shown:
+        name = _plain(f"|p-0.5| {group.name}" if by == "confidence" else group.name)
+        table.add_row(name, f"{group.agreement.labelled:,}", _interval(group.agreement.decided), _mark(group))
+    console.print(table)
+
+
+def _mark(group: Group) -> str:
+    """What a reader must know of a group: too small to rank, or unlike the rest."""
+    if group.scan.small:
+        return "few"
+    return "differs" if group.scan.q is not None and group.scan.q < 0.05 else ""
+
+
+def _principles(console: Console, comparison: Comparison) -> None:
+    if not comparison.principles:
+        return
+    _title(console, "By principle, each alone")
+    table = _table("principle", "decided", "consistent", "|p-0.5|", "agreement", right=(1, 2, 3, 4))
+    constitution = None
+    for item in comparison.principles[:PRINCIPLES_SHOWN]:
+        if item.constitution != constitution:
+            constitution = item.constitution
+            table.add_row(_plain(constitution, "italic"))
+        distance = "" if item.distance.value is None else f"{item.distance.value:.3f}"
+        shares = (_short(item.decided), _short(item.order_consistency))
+        table.add_row(_plain(f"  {item.principle}"), *shares, distance, _interval(item.agreement))
+    console.print(table)
+    more = len(comparison.principles) - PRINCIPLES_SHOWN
+    rest = f"; {more} more in comparison.json" if more > 0 else ""
+    _note(console, f"consistent: both orders prefer the same; |p-0.5|: how sure it is, 0 to 0.5{rest}")
+
+
+def _biases(console: Console, comparison: Comparison) -> None:
+    human, ai = comparison.bias("human"), comparison.bias("ai")
+    if human is None or ai is None:
+        return
+    _title(console, "What each labeller tends to prefer, on the same pairs")
+    table = _table("", "AI", "human", right=(1, 2))
+    for name in ("longer", "refusal", "evasion", "question"):
+        rates: tuple[Rate, Rate] = (getattr(ai, name), getattr(human, name))
+        if rates[0].n:
+            what = "the longer response" if name == "longer" else f"the one with a {name}"
+            table.add_row(what.replace("a evasion", "an evasion"), *(_interval(rate) for rate in rates))
+    console.print(table)
+    judging = comparison.judging.get("human")
+    if judging is not None:
+        text = (
+            f"answers A {_interval(judging.first_position)}; orders agree "
+            f"{figure(judging.order_consistency, 2)}; mass on the options {figure(judging.option_mass, 2)}"
+        )
+        _line(console, "The judge", text)
+
+
+def _revisions(console: Console, comparison: Comparison) -> None:
+    found = comparison.revisions
+    if found is None:
+        return
+    _title(console, f"Revisions of {found.revised:,} responses")
+    _line(console, "Preferred to the original", f"{percent(found.preferred)}; usable {_short(found.usable)}")
+    last = max((change.round for change in found.changes), default=0)
+    named = {"harm": "P(harmful)", "refuses": "refusals", "evades": "evasions", "words": "words"}
+    for change in found.changes:
+        if change.round == last and change.measure in named and change.before.value is not None:
+            digits = 1 if change.measure == "words" else 3
+            text = f"{figure(change.before, digits)} -> {figure(change.after, digits)}"
+            _line(console, f"{named[change.measure]}, after round {last}", text)
+    if found.phrases:
+        phrases = "; ".join(f'"{phrase.text}" {_short(phrase.revisions)}' for phrase in found.phrases[:3])
+        _line(console, "Stock phrases", phrases)
+    flags = ", ".join(f"{flag.flag} {flag.rounds.count:,.0f}" for flag in found.flags) or "none"
+    _line(console, "Flags, in rounds", flags)
+
+
+def _planted(console: Console, found: PlantedFigures) -> None:
+    _title(console, f"Against the planted truth ({found.n:,} pairs, {found.flipped:,} human labels flipped)")
+    _line(console, "AI is right", percent(found.ai))
+    _line(console, "Human is right", percent(found.human))
+    _line(
+        console, "Flips found", f"{percent(found.recall)}; of finds, flips are {_interval(found.precision)}"
+    )
+
+
+def _rows(console: Console, comparison: Comparison) -> None:
+    lists = [item for item in comparison.lists if item.total]
+    if not lists:
+        return
+    _title(console, "Rows to read (cai show RUN --row ID)")
+    for item in lists:
+        ids = ", ".join(row.row_id[:12] for row in item.rows[:3])
+        _line(console, f"{item.name} ({item.total:,})", ids)
+    _note(console, "who is right cannot be told from these labels alone; all figures: comparison.json")

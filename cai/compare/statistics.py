@@ -14,15 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cai.compare.figures_v1 import Bin, Calibration, Estimate, Rate
+from cai.compare.estimates import Estimate, Rate, Scanned
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 CONFIDENCE = 0.95
-BINS = 10
-LOG_LOSS_FLOOR = 1e-6
-"""Forecasts are kept this far from 0 and 1 before a logarithm is taken."""
+SMALL_GROUP = 30
+"""Fewer pairs make a line of a table `small`: neither tested nor ranked."""
 
 
 def rate(count: float, n: int) -> Rate:
@@ -50,42 +49,58 @@ def share(yes: Bools) -> Rate:
     return rate(int(np.count_nonzero(yes)), len(yes))
 
 
-def clustered_share(yes: Bools, cluster: NDArray[np.int64]) -> Rate:
-    """The share of true values where those of one cluster go together.
+def clustered_share(yes: Bools | Floats, cluster: NDArray[np.int64]) -> Rate:
+    """The share of true values (or the mean of values from 0 to 1) where those of one cluster go together.
 
-    `cluster`: number of each value's cluster, not negative; numbers may be left out. The interval is Wilson's at the effective
-    sample size r(1-r)/v, with v the ratio estimator's between-cluster variance; all values alike
-    count as one observation a cluster.
+    `cluster`: number of each value's cluster, not negative; numbers may be left out. The interval
+    is Wilson's at the effective sample size r(1-r)/v, with v the larger of the ratio estimator's
+    between-cluster variance and that of independent values; all values alike count as one
+    observation a cluster.
     Source: Korn & Graubard 1998 (effective sample size); Cochran 1977, section 6.3 (variance).
     """
     n = len(yes)
     if n == 0:
         return rate(0, 0)
+    values = yes.astype(np.float64)
     sizes = np.bincount(cluster)
-    hits = np.bincount(cluster, weights=yes.astype(np.float64))[sizes > 0]
+    sums = np.bincount(cluster, weights=values)[sizes > 0]
     sizes = sizes[sizes > 0]
-    clusters = len(sizes)
-    value = float(hits.sum() / n)
-    effective = float(clusters)
-    if clusters > 1 and 0 < value < 1:
-        variance = float(np.sum((hits - value * sizes) ** 2)) / n**2 * clusters / (clusters - 1)
-        effective = min(float(n), value * (1 - value) / variance) if variance > 0 else float(n)
+    value = float(sums.sum() / n)
+    effective = float(len(sizes))
+    if len(sizes) > 1 and 0 < value < 1:
+        between = _ratio_variance(sums - value * sizes, n)
+        variance = max(between, float(np.mean((values - value) ** 2)) / n)
+        effective = value * (1 - value) / variance if variance > 0 else float(n)
     low, high = _wilson(value * effective, effective)
-    return Rate(value, low, high, int(hits.sum()), n)
+    total = float(sums.sum())
+    return Rate(value, low, high, int(total) if total.is_integer() else total, n)
 
 
-def mean(values: Floats) -> Estimate:
-    """The mean with Student's interval; values that are NaN (absent) are left out."""
-    values = values[~np.isnan(values)]
+def _ratio_variance(residuals: NDArray[Any], n: int) -> float:
+    """The variance of a mean over `n` values from the residual sums of their clusters."""
+    clusters = len(residuals)
+    return float(np.sum(residuals**2)) / n**2 * clusters / (clusters - 1)
+
+
+def clustered_mean(values: Floats, cluster: NDArray[np.int64]) -> Estimate:
+    """The mean where values of one cluster go together; NaN values are left out.
+
+    The interval is Student's with the ratio estimator's between-cluster variance (Cochran 1977,
+    section 6.3) and one degree of freedom less than there are clusters.
+    """
+    there = ~np.isnan(values)
+    values, cluster = values[there], cluster[there]
     n = len(values)
     if n == 0:
         return Estimate(None, None, None, 0)
     value = float(values.mean())
-    if n == 1:
-        return Estimate(value, None, None, 1)
+    sizes = np.bincount(cluster)
+    residuals = np.bincount(cluster, weights=values - value)[sizes > 0]
+    if len(residuals) < 2:
+        return Estimate(value, None, None, n)
     from scipy.stats import t
 
-    half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * float(values.std(ddof=1)) / math.sqrt(n)
+    half = float(t.ppf((1 + CONFIDENCE) / 2, len(residuals) - 1)) * math.sqrt(_ratio_variance(residuals, n))
     return Estimate(value, value - half, value + half, n)
 
 
@@ -110,22 +125,6 @@ def kappa(one: Bools, other: Bools) -> Estimate:
     return Estimate(value, low, high, n)
 
 
-def calibration(forecast: Floats, happened: Bools) -> Calibration:
-    """How forecasts (probabilities) compare with what happened.
-
-    Source: Brier 1950; Naeini et al. 2015 (ECE; here with bins of equal mass, Nguyen & O'Connor 2015).
-    """
-    n = len(forecast)
-    if n == 0:
-        return Calibration(0, (), None, mean(np.empty(0)), mean(np.empty(0)))
-    bins = tuple(_bin(forecast[chosen], happened[chosen]) for chosen in equal_mass(forecast, BINS))
-    ece = math.fsum(item.human.n * abs(item.mean - (item.human.value or 0.0)) for item in bins) / n
-    squared = (forecast - happened) ** 2
-    kept = np.clip(forecast, LOG_LOSS_FLOOR, 1 - LOG_LOSS_FLOOR)
-    surprise = -np.log(np.where(happened, kept, 1 - kept))
-    return Calibration(n, bins, ece, mean(squared), mean(surprise))
-
-
 def equal_mass(values: Floats, bins: int) -> list[NDArray[np.int64]]:
     """Indices of the values in at most `bins` groups of near equal size, in ascending order.
 
@@ -138,8 +137,90 @@ def equal_mass(values: Floats, bins: int) -> list[NDArray[np.int64]]:
     return [part for part in np.split(order, cuts) if len(part)]
 
 
-def _bin(forecast: Floats, happened: Bools) -> Bin:
-    return Bin(float(forecast.min()), float(forecast.max()), float(forecast.mean()), share(happened))
+def apart(groups: list[tuple[float, int]], small: int) -> tuple[Scanned, ...]:
+    """How each of several disjoint groups differs from the rest of them; (yes, n) of each.
+
+    Groups of fewer than `small` are neither tested nor ranked. Two-sided z-test of two
+    proportions, values taken as independent.
+    """
+    from scipy.stats import norm
+
+    total, everything = sum(yes for yes, _ in groups), sum(n for _, n in groups)
+    found: list[float | None] = []
+    for yes, n in groups:
+        pooled = total / everything if everything else 0.0
+        spread = pooled * (1 - pooled)
+        if n < small or everything == n or spread == 0:
+            found.append(None)
+            continue
+        z = (yes / n - (total - yes) / (everything - n)) / math.sqrt(spread * (1 / n + 1 / (everything - n)))
+        found.append(2 * float(norm.sf(abs(z))))
+    return scanned([yes / n if n else None for yes, n in groups], [n for _, n in groups], found, small)
+
+
+def scanned(
+    values: list[float | None], sizes: list[int], p: list[float | None], small: int
+) -> tuple[Scanned, ...]:
+    """Adjust a table's p-values for their number (Benjamini and Hochberg 1995), and rank its lines."""
+    tested = [index for index, item in enumerate(p) if item is not None]
+    q: dict[int, float] = {}
+    if tested:
+        from scipy.stats import false_discovery_control
+
+        q = dict(zip(tested, false_discovery_control([p[index] for index in tested]), strict=True))
+    known_values = [
+        (value, index)
+        for index, (value, n) in enumerate(zip(values, sizes, strict=True))
+        if value is not None and n >= small
+    ]
+    ranks = {index: rank for rank, (_, index) in enumerate(sorted(known_values), start=1)}
+    return tuple(
+        Scanned(sizes[i] < small, p[i], float(q[i]) if i in q else None, ranks.get(i)) for i in range(len(p))
+    )
+
+
+def mcnemar(only_one: int, only_other: int) -> float | None:
+    """The two-sided p-value of no difference between two labellers on the same pairs.
+
+    `only_one`: pairs that only the one gets right. Exact below 25 discordant pairs, chi-squared
+    (b-c)^2/(b+c) from there. Source: McNemar 1947.
+    """
+    discordant = only_one + only_other
+    if discordant == 0:
+        return None
+    from scipy.stats import binomtest, chi2
+
+    if discordant < 25:
+        return float(binomtest(only_one, discordant).pvalue)
+    return float(chi2.sf((only_one - only_other) ** 2 / discordant, 1))
+
+
+def auroc(score: Floats, happened: Bools, cluster: NDArray[np.int64]) -> Estimate:
+    """The area under the ROC curve: how often a score ranks a true case above a false one.
+
+    The interval allows for clusters and is made on the logit, so that it stays within 0 and 1.
+    Source: DeLong et al. 1988; Obuchowski 1997 (clusters).
+    """
+    from scipy.stats import norm, rankdata
+
+    n, yes = len(score), int(np.count_nonzero(happened))
+    no = n - yes
+    if yes == 0 or no == 0:
+        return Estimate(None, None, None, n)
+    overall = rankdata(score)
+    true_part = (overall[happened] - rankdata(score[happened])) / no
+    false_part = 1 - (overall[~happened] - rankdata(score[~happened])) / yes
+    area = float(true_part.mean())
+    width = int(cluster.max()) + 1
+    residuals = np.bincount(cluster[happened], weights=(true_part - area) / yes, minlength=width)
+    residuals += np.bincount(cluster[~happened], weights=(false_part - area) / no, minlength=width)
+    clusters = int(np.count_nonzero(np.bincount(cluster)))
+    variance = float(np.sum(residuals**2)) * clusters / max(1, clusters - 1)
+    if not 0 < area < 1 or variance == 0:
+        return Estimate(area, None, None, n)
+    half = float(norm.ppf((1 + CONFIDENCE) / 2)) * math.sqrt(variance) / (area * (1 - area))
+    middle = math.log(area / (1 - area))
+    return Estimate(area, 1 / (1 + math.exp(half - middle)), 1 / (1 + math.exp(-half - middle)), n)
 
 
 def known(values: Any) -> float | None:

@@ -22,19 +22,40 @@ FIRST, SECOND, TIE, ABSTAINED = 1, -1, 0, 2
 """How labels are held as integers."""
 
 _LABELS = {"first": FIRST, "second": SECOND, "tie": TIE, None: ABSTAINED}
+ABSTENTIONS = ("refusal", "format", "unfinished")
+_FEATURES = ("words", "refuses", "evades", "asks")
 _PAIR = "feedback.list.element."
 _JUDGEMENT = _PAIR + "judgements.list.element."
 _REVISION = "revisions.list.element."
 _ROUND = _REVISION + "rounds.list.element."
+_SIDES = tuple(
+    f"{side}_{name}" for side in ("first", "second") for name in ("characters", *_FEATURES, "harm")
+)
+_ORIGINAL = tuple(f"original_{name}" for name in (*_FEATURES, "harm"))
+_OWN = (*_FEATURES, "harm", "kept_share")
 
-_COLUMNS = [
-    *("row_id", "subset", "split", "line", "position"),
-    *(_PAIR + name for name in ("kind", "constitution", "probability", "label")),
-    *(_PAIR + name for name in ("order_consistency", "option_mass", "first_characters", "second_characters")),
+_ROW_COLUMNS = ["row_id", "subset", "split", "line", "position", "cluster", "turns"]
+_PAIR_COLUMNS = [
+    *_ROW_COLUMNS,
+    *(_PAIR + name for name in ("kind", "about", "judge", "constitution", "probability", "label")),
+    *(_PAIR + name for name in ("order_consistency", "option_mass", *_SIDES)),
     *(_JUDGEMENT + name for name in ("principle", "order", "probability", "logprobs.list.element")),
-    *(_REVISION + name for name in ("final_round", "unchanged")),
-    *(_ROUND + name for name in ("number", "usable", "flags.list.element")),
+    _JUDGEMENT + "abstained",
 ]
+_REVISION_COLUMNS = [
+    "row_id",
+    "position",
+    "cluster",
+    *(_REVISION + name for name in ("of", "final_round", "unchanged", *_ORIGINAL)),
+    *(_ROUND + name for name in ("number", "principle", "usable", "flags.list.element", *_OWN)),
+]
+_NAMES = [
+    *("subset", "split"),
+    *(_PAIR + name for name in ("kind", "about", "judge", "constitution", "label")),
+    *(_JUDGEMENT + name for name in ("principle", "order", "abstained")),
+    *(_REVISION + "of", _ROUND + "principle"),
+]
+"""Columns of few distinct texts, read as numbers into them."""
 
 
 @dataclass(frozen=True)
@@ -58,22 +79,31 @@ class Table:
 class Traces:
     """What the statistics need of a dataset.
 
-    `pairs`: row_id, subset, split, position, file, group, index (where the row lies), pair (its
-    place within the row), kind, constitution, probability (NaN: abstained), label, order_consistency,
-    option_mass, first_characters, second_characters.
+    `pairs`: row_id, subset, split, line (-1: none), position, cluster (numbers from 0), turns,
+    file, group, index (where the row lies), pair (its place within the row), kind, about, judge,
+    constitution, probability (NaN: abstained), label, order_consistency, option_mass; for `first_`
+    and `second_`: characters, words, refuses, evades, asks, harm (NaN: not rated).
     `judgements`: pair (row number in `pairs`), principle, second_order (whether the pair's first
-    response was shown as B), probability (NaN), answer (1: A is more probable, -1: B, 0: neither).
-    `revisions`: final_round (NaN: none), unchanged (NaN: none). `rounds`: number, usable, unchanged.
-    `flags`: flag -> rounds. Names (kind, constitution, principle) are numbers into `names`.
+    response was shown as B), probability (NaN), answer (1: A is more probable, -1: B, 0: neither),
+    abstained (0: no; else 1 + the number of the reason).
+    `revisions`: row_id, position, cluster, of, final_round (NaN: none), unchanged (NaN: none), for
+    `original_`: words, refuses, evades, asks, harm. `rounds`: revision (row number in
+    `revisions`), number, principle, usable, unchanged, words, refuses, evades, asks, harm,
+    kept_share. `flags`: flag -> row numbers in `rounds`.
+    Names (kind, about, judge, constitution, principle, of) are numbers into `names`.
     """
 
     pairs: Table
     judgements: Table
     revisions: Table
     rounds: Table
-    flags: dict[str, int]
+    flags: dict[str, NDArray[np.int64]]
     names: list[str]
     files: list[Path]
+
+    def code(self, name: str) -> int:
+        """The number of a name; -1 where it does not occur."""
+        return self.names.index(name) if name in self.names else -1
 
     def rows_at(self, numbers: list[int], columns: list[str]) -> list[dict[str, Any]]:
         """The source rows of these pairs, in the order given, with these columns of the traces."""
@@ -90,15 +120,19 @@ def read_traces(dataset_folder: Path) -> Traces:
     files = sorted((dataset_folder / "traces").glob("*.parquet"))
     reading = _Reading()
     for number, path in enumerate(files):
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, read_dictionary=_NAMES)
         for group in range(file.num_row_groups):
-            reading.add(file.read_row_group(group, columns=_COLUMNS), number, group)
+            reading.add_pairs(file.read_row_group(group, columns=_PAIR_COLUMNS), number, group)
+            reading.add_revisions(file.read_row_group(group, columns=_REVISION_COLUMNS))
+    pairs, revisions = reading.joined("pairs", _PAIR_TYPES), reading.joined("revisions", _REVISION_TYPES)
+    _, codes = np.unique(np.concatenate([pairs["cluster"], revisions["cluster"]]), return_inverse=True)
+    pairs["cluster"], revisions["cluster"] = codes[: len(pairs["cluster"])], codes[len(pairs["cluster"]) :]
     return Traces(
-        Table(reading.joined("pairs", _PAIR_TYPES)),
+        Table(pairs),
         Table(reading.joined("judgements", _JUDGEMENT_TYPES)),
-        Table(reading.joined("revisions", {"final_round": "f8", "unchanged": "f8"})),
-        Table(reading.joined("rounds", {"number": "i8", "usable": "?", "unchanged": "?"})),
-        reading.flags,
+        Table(revisions),
+        Table(reading.joined("rounds", _ROUND_TYPES)),
+        {flag: np.concatenate(found) for flag, found in sorted(reading.flags.items())},
         list(reading.names),
         files,
     )
@@ -106,12 +140,34 @@ def read_traces(dataset_folder: Path) -> Traces:
 
 _PAIR_TYPES = {
     **dict.fromkeys(("row_id", "subset", "split"), "O"),
-    **dict.fromkeys(("position", "file", "group", "index", "pair", "kind", "constitution"), "i8"),
+    **dict.fromkeys(("line", "position", "turns", "file", "group", "index", "pair"), "i8"),
+    **dict.fromkeys(("kind", "about", "judge", "constitution"), "i4"),
     **dict.fromkeys(("probability", "order_consistency", "option_mass"), "f8"),
-    **dict.fromkeys(("first_characters", "second_characters"), "i8"),
+    **{name: "f8" if name.endswith("harm") else "i8" for name in _SIDES},
+    "cluster": "u8",
     "label": "i1",
 }
-_JUDGEMENT_TYPES = {"pair": "i8", "principle": "i4", "second_order": "?", "probability": "f8", "answer": "i1"}
+_JUDGEMENT_TYPES = {
+    "pair": "i4",
+    "principle": "i4",
+    "second_order": "?",
+    "probability": "f8",
+    "answer": "i1",
+    "abstained": "i1",
+}
+_REVISION_TYPES = {
+    "row_id": "O",
+    "position": "i8",
+    "cluster": "u8",
+    "of": "i4",
+    **dict.fromkeys(("final_round", "unchanged", *_ORIGINAL), "f8"),
+}
+_ROUND_TYPES = {
+    **dict.fromkeys(("revision", "number"), "i8"),
+    "principle": "i4",
+    **dict.fromkeys(("usable", "unchanged"), "?"),
+    **dict.fromkeys(_OWN, "f8"),
+}
 
 
 @dataclass
@@ -119,87 +175,126 @@ class _Reading:
     """Columns gathered row group by row group."""
 
     names: dict[str, int] = field(default_factory=dict)
-    flags: dict[str, int] = field(default_factory=dict)
+    flags: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
     parts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     pair_count: int = 0
+    revision_count: int = 0
+    round_count: int = 0
 
     def joined(self, table: str, types: dict[str, str]) -> dict[str, NDArray[Any]]:
-        parts = self.parts.get(table, [])
+        parts = self.parts.pop(table, [])
         return {
-            name: np.concatenate([np.empty(0, kind), *(part[name] for part in parts)]).astype(
+            name: np.concatenate([np.empty(0, kind), *(part.pop(name) for part in parts)]).astype(
                 kind, copy=False
             )
             for name, kind in types.items()
         }
 
-    def add(self, table: Any, file: int, group: int) -> None:
-        self._add_pairs(table, file, group)
-        self._add_revisions(table)
-
-    def _add_pairs(self, table: Any, file: int, group: int) -> None:
+    def add_pairs(self, table: Any, file: int, group: int) -> None:
         lists = table["feedback"].combine_chunks()
         row = pc.list_parent_indices(lists).to_numpy()
         pairs = pc.list_flatten(lists)
-        starts = np.searchsorted(row, row)
-        part = {name: _texts(table[name].combine_chunks())[row] for name in ("row_id", "subset", "split")}
-        part |= {
-            "position": table["position"].combine_chunks().to_numpy(zero_copy_only=False)[row],
+        rows = {name: _texts(table[name].combine_chunks())[row] for name in ("row_id", "subset", "split")}
+        numbers = {name: _whole(table[name])[row] for name in ("line", "position", "turns")}
+        part = {
+            **rows,
+            **numbers,
+            "cluster": _clusters(table["cluster"])[row],
             "file": np.full(len(row), file),
             "group": np.full(len(row), group),
             "index": row,
-            "pair": np.arange(len(row)) - starts,
-            "kind": self._codes(pairs.field("kind")),
-            "constitution": self._codes(pairs.field("constitution")),
-            "label": np.array([_LABELS[name] for name in pairs.field("label").to_pylist()], "i1"),
+            "pair": np.arange(len(row)) - np.searchsorted(row, row),
+            "label": np.array(list(_LABELS.values()), "i1")[self._which(pairs.field("label"), list(_LABELS))],
         }
-        for name in (
-            "probability",
-            "order_consistency",
-            "option_mass",
-            "first_characters",
-            "second_characters",
-        ):
-            part[name] = _numbers(pairs.field(name))
+        part |= {name: self._codes(pairs.field(name)) for name in ("kind", "about", "judge", "constitution")}
+        for name in ("probability", "order_consistency", "option_mass", *_SIDES):
+            values = _numbers(pairs.field(name))
+            part[name] = values if _PAIR_TYPES[name] == "f8" else values.astype("i8")
         self.parts.setdefault("pairs", []).append(part)
         self._add_judgements(pairs.field("judgements"))
         self.pair_count += len(row)
 
     def _add_judgements(self, lists: Any) -> None:
         judgements = pc.list_flatten(lists)
-        part = {
-            "pair": pc.list_parent_indices(lists).to_numpy() + self.pair_count,
+        why = self._which(judgements.field("abstained"), [None, *ABSTENTIONS])
+        order = self._which(judgements.field("order"), ["first_is_a", "first_is_b"])
+        part: dict[str, Any] = {
+            "pair": (pc.list_parent_indices(lists).to_numpy() + self.pair_count).astype("i4"),
             "principle": self._codes(judgements.field("principle")),
-            "second_order": _numbers(pc.equal(judgements.field("order"), "first_is_b")).astype(bool),
+            "second_order": order == 1,
             "probability": _numbers(judgements.field("probability")),
             "answer": _answers(judgements.field("logprobs")),
+            "abstained": why.astype("i1"),
         }
         self.parts.setdefault("judgements", []).append(part)
 
-    def _add_revisions(self, table: Any) -> None:
-        revisions = pc.list_flatten(table["revisions"].combine_chunks())
-        part = {name: _numbers(revisions.field(name)) for name in ("final_round", "unchanged")}
+    def add_revisions(self, table: Any) -> None:
+        lists = table["revisions"].combine_chunks()
+        row = pc.list_parent_indices(lists).to_numpy()
+        revisions = pc.list_flatten(lists)
+        part: dict[str, Any] = {
+            name: _numbers(revisions.field(name)) for name in ("final_round", "unchanged", *_ORIGINAL)
+        }
+        part |= {
+            "row_id": _texts(table["row_id"].combine_chunks())[row],
+            "position": _whole(table["position"])[row],
+            "cluster": _clusters(table["cluster"])[row],
+            "of": self._codes(revisions.field("of")),
+        }
         self.parts.setdefault("revisions", []).append(part)
-        rounds = pc.list_flatten(revisions.field("rounds"))
-        lists = rounds.field("flags")
-        flags = pc.list_flatten(lists)
-        same = pc.list_parent_indices(lists).to_numpy()[_texts(flags) == "unchanged"]
+        self._add_rounds(revisions.field("rounds"))
+        self.revision_count += len(row)
+
+    def _add_rounds(self, lists: Any) -> None:
+        rounds = pc.list_flatten(lists)
+        flagged = rounds.field("flags")
+        of = pc.list_parent_indices(flagged).to_numpy()
+        flags = _texts(pc.list_flatten(flagged))
         unchanged = np.zeros(len(rounds), bool)
-        unchanged[same] = True
-        part = {
-            "number": _numbers(rounds.field("number")),
+        unchanged[of[flags == "unchanged"]] = True
+        part: dict[str, Any] = {
+            "revision": pc.list_parent_indices(lists).to_numpy() + self.revision_count,
+            "number": _numbers(rounds.field("number")).astype("i8"),
+            "principle": self._codes(rounds.field("principle")),
             "usable": _numbers(rounds.field("usable")).astype(bool),
             "unchanged": unchanged,
+            **{name: _numbers(rounds.field(name)) for name in _OWN},
         }
         self.parts.setdefault("rounds", []).append(part)
-        for item in pc.value_counts(flags).to_pylist():
-            self.flags[item["values"]] = self.flags.get(item["values"], 0) + item["counts"]
+        for flag in np.unique(flags.astype(str)) if len(flags) else ():
+            self.flags.setdefault(str(flag), []).append(of[flags == flag] + self.round_count)
+        self.round_count += len(rounds)
 
-    def _codes(self, texts: Any) -> NDArray[np.int64]:
+    def _codes(self, texts: Any) -> NDArray[np.int32]:
         """Numbers for names, the same in every row group."""
-        encoded = texts.dictionary_encode()
+        encoded = _encoded(texts)
         codes = [self.names.setdefault(name, len(self.names)) for name in encoded.dictionary.to_pylist()]
-        numbers: NDArray[np.int64] = np.array(codes, np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
+        numbers: NDArray[np.int32] = np.array(codes, np.int32)[_whole(encoded.indices)]
         return numbers
+
+    def _which(self, texts: Any, known: list[str | None]) -> NDArray[np.int64]:
+        """The place of each text in `known`; a null's is that of None."""
+        encoded = _encoded(texts)
+        places = [known.index(name) for name in encoded.dictionary.to_pylist()]
+        without = known.index(None) if None in known else 0
+        numbers: NDArray[np.int64] = np.array([*places, without], np.int64)[_whole(encoded.indices)]
+        return numbers
+
+
+def _encoded(texts: Any) -> Any:
+    return texts if hasattr(texts, "dictionary") else texts.dictionary_encode()
+
+
+def _whole(array: Any) -> NDArray[np.int64]:
+    """Whole numbers, nulls as -1."""
+    if hasattr(array, "combine_chunks"):
+        array = array.combine_chunks()
+    values: NDArray[np.int64] = pc.fill_null(array.cast("int64"), -1).to_numpy(zero_copy_only=False)
+    return values
+
+
+def _clusters(array: Any) -> NDArray[np.uint64]:
+    return np.array([int(text, 16) for text in array.to_pylist()], np.uint64)
 
 
 def _texts(array: Any) -> NDArray[Any]:

@@ -1,0 +1,122 @@
+"""Logistic regression without an intercept: differences between two responses in, log-odds out.
+
+Features are differences (first minus second), so turning a pair turns its features and its label,
+and nothing depends on which response stands first. Coefficients by Newton's method, covariance by
+the cluster-robust sandwich. Also maps fitted without the clusters that they are applied to.
+
+What this module does not know: what a feature is, whose labels these are.
+Source: McCullagh & Nelder 1989, section 4.4; Liang & Zeger 1986 (sandwich).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cai.compare.statistics import Bools, Floats
+from cai.digest import draw
+
+FOLDS = 5
+_STEPS = 50
+_TOLERANCE = 1e-9
+_FARTHEST = 30.0
+"""A log-odds beyond this says that the labels can be told apart perfectly."""
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Coefficients and their cluster-robust covariance."""
+
+    coefficients: Floats
+    covariance: Floats
+
+
+def logistic(features: Floats, label: Bools, ridge: float = 0.0) -> Floats | None:
+    """The coefficients; None where they do not exist (perfect separation, dependent features).
+
+    `features`: (pairs, features). `ridge`: penalty on half the squared length of the coefficients.
+    """
+    width = features.shape[1]
+    beta: Floats = np.zeros(width)
+    for _ in range(_STEPS):
+        probability = sigmoid(features @ beta)
+        gradient = features.T @ (label - probability) - ridge * beta
+        weight = probability * (1 - probability)
+        try:
+            step = np.linalg.solve(_information(features, weight, ridge), gradient).astype(np.float64)
+        except np.linalg.LinAlgError:
+            return None
+        beta = beta + np.clip(step, -5, 5)
+        if not np.all(np.isfinite(beta)) or np.max(np.abs(beta), initial=0) > _FARTHEST:
+            return None
+        if np.max(np.abs(step), initial=0) < _TOLERANCE:
+            return beta
+    return None
+
+
+def _information(features: Floats, weight: Floats, ridge: float) -> Floats:
+    made: Floats = features.T @ (features * weight[:, None]) + ridge * np.eye(features.shape[1])
+    return made
+
+
+def fit(features: Floats, label: Bools, cluster: Ints) -> Fit | None:
+    """Coefficients with their cluster-robust covariance; None as for `logistic`.
+
+    The covariance carries the factor C/(C-1) (n-1)/(n-k) for C clusters, as statsmodels has it.
+    """
+    beta = logistic(features, label)
+    if beta is None:
+        return None
+    probability = sigmoid(features @ beta)
+    scores = features * (label - probability)[:, None]
+    sizes = np.bincount(cluster)
+    columns = range(features.shape[1])
+    sums = np.stack([np.bincount(cluster, weights=scores[:, i])[sizes > 0] for i in columns], axis=1)
+    clusters, n = len(sums), len(label)
+    if clusters < 2 or n <= features.shape[1]:
+        return None
+    try:
+        bread = np.linalg.inv(_information(features, probability * (1 - probability), 0.0))
+    except np.linalg.LinAlgError:
+        return None
+    factor = clusters / (clusters - 1) * (n - 1) / (n - features.shape[1])
+    return Fit(beta, factor * bread @ (sums.T @ sums) @ bread)
+
+
+def sigmoid(values: Floats) -> Floats:
+    """1 / (1 + exp(-x)), for any size of x."""
+    made: Floats = 1 / (1 + np.exp(-np.clip(values, -700, 700)))
+    return made
+
+
+def logit(probability: Floats, floor: float = 1e-6) -> Floats:
+    """log(p / (1 - p)), with p kept `floor` away from 0 and 1."""
+    kept = np.clip(probability, floor, 1 - floor)
+    made: Floats = np.log(kept / (1 - kept))
+    return made
+
+
+def folds(cluster: Ints, seed: int, name: str) -> Ints:
+    """A fold from 0 to FOLDS - 1 for each pair, the same for pairs of one cluster."""
+    clusters = int(cluster.max()) + 1 if len(cluster) else 0
+    generator = np.random.default_rng(draw(seed, "folds", name))
+    made: Ints = (generator.permutation(clusters) % FOLDS)[cluster]
+    return made
+
+
+def cross_fitted(fold: Ints, make: Callable[[Bools, Bools], Floats]) -> Floats:
+    """Values for every pair from a map that was fitted without the pair's fold.
+
+    `make`: from masks (fitted on, applied to) to the values of the latter.
+    """
+    values = np.full(len(fold), np.nan)
+    for number in range(FOLDS):
+        applied = fold == number
+        if applied.any():
+            values[applied] = make(~applied, applied)
+    return values
