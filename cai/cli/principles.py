@@ -5,6 +5,7 @@ What this module does not know: the rules of lint and of the formats (cai/workbe
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from dataclasses import asdict
@@ -22,7 +23,9 @@ from cai.errors import CaiError, ConstitutionError, RunError
 if TYPE_CHECKING:
     from cai.compare.figures import Rate
     from cai.principle import Constitution
+    from cai.run_folder import RunFolder
     from cai.workbench.ablate import Ablation
+    from cai.workbench.known_answers import TestResult
     from cai.workbench.lint import Finding, Lengths
 
 Named = Annotated[
@@ -38,6 +41,7 @@ def enter(app: typer.Typer) -> None:
     verbs.command("lint")(lint)
     verbs.command("schema")(schema)
     verbs.command("import")(import_)
+    verbs.command("test")(hold_to_tests)
     verbs.command("ablate")(ablate)
     app.add_typer(verbs, name="principles")
 
@@ -196,6 +200,98 @@ def import_(
         beside = out_file.with_suffix(".left-over.json")
         beside.write_text(json.dumps(imported.left_over, indent=2, ensure_ascii=False) + "\n", "utf-8")
         err().print(Text(f"what has no place in a constitution is in {beside}"))
+
+
+def hold_to_tests(
+    target: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder: its engines and templates.")],
+    constitution: Annotated[
+        list[str] | None, typer.Option(help="A constitution's file or name; without it: those of the run.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A principle's id; may be given more than once.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="The engine that judges; without it: the run's judge.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Hold a model to the principles' own tests, in both orders.
+
+    Exit code 1 where a test fails. A test that passes in one order only fails, and says so.
+    """
+    from cai.run_folder import open_run
+
+    run = open_run(target)
+    results = asyncio.run(_run_tests(run, constitution or [], only or [], engine))
+    if as_json:
+        made = [{**asdict(item), "margin": item.margin} for item in results]
+        sys.stdout.write(json.dumps(made, indent=2) + "\n")
+    else:
+        _print_tests(results)
+    if any(item.verdict != "passed" for item in results):
+        raise typer.Exit(1)
+
+
+async def _run_tests(run: RunFolder, names: list[str], only: list[str], engine: str) -> list[TestResult]:
+    from cai.frozen import judge_plans
+    from cai.recipe import load_recipe
+    from cai.workbench.asking import Asking
+    from cai.workbench.known_answers import run_tests
+    from cai.yaml_file import nearest
+
+    recipe = load_recipe(run.recipe)
+    if recipe.feedback is None:
+        raise RunError(f"The recipe of {run.name} has no feedback section, so no judge.", "Add one.")
+    judge = engine or recipe.judges()[0]
+    if judge not in recipe.judges():
+        raise RunError(
+            f"{judge!r} is no judge of this recipe{nearest(judge, recipe.judges())}.",
+            "See roles.judge in it.",
+        )
+    async with Asking(run, [judge]) as asking:
+        wanted = [named(name) for name in names] or list(asking.inputs.constitutions.values())
+        known = {principle.id for each in wanted for principle in each.principles}
+        for name in only:
+            if name not in known:
+                raise ConstitutionError(f"There is no principle {name!r}{nearest(name, known)}", "")
+        results: list[TestResult] = []
+        for each in wanted:
+            plan = next(plan for plan in judge_plans(asking.inputs, each) if plan.engine == judge)
+            results += await run_tests(each, plan, asking, only)
+    if not results:
+        raise ConstitutionError(
+            f"No principle of {', '.join(each.name for each in wanted)} has tests of its own.",
+            "Give a principle `tests:`, each with a prompt, a better and a worse response.",
+        )
+    return results
+
+
+def _print_tests(results: list[TestResult]) -> None:
+    console = out()
+    table = Table(box=None, pad_edge=False)
+    for head, side in (
+        ("principle", "left"),
+        ("test", "right"),
+        ("better as A", "right"),
+        ("better as B", "right"),
+        ("margin", "right"),
+        ("", "left"),
+    ):
+        table.add_column(head, justify=side)  # type: ignore[arg-type]
+    for item in results:
+        told = item.verdict if not item.said else f"{item.abstained}: {item.said}"
+        shown = [_probability(value) for value in (item.shown_as_a, item.shown_as_b)]
+        margin = "-" if item.margin is None else f"{item.margin:+.2f}"
+        table.add_row(Text(item.principle), str(item.number), *shown, margin, Text(told))
+    console.print(table)
+    passed = sum(item.verdict == "passed" for item in results)
+    one_order = sum(item.verdict == "one order only" for item in results)
+    told = f"{passed} of {len(results)} tests passed"
+    if one_order:
+        told += f"; {one_order} passed in one order only, which is the place speaking and not the text"
+    console.print(Text(told))
+
+
+def _probability(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def ablate(
