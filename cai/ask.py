@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 from cai.engine import Engine
@@ -69,6 +70,8 @@ class Ask:
         self.reuse = list(reuse)
         self.engines = engines
         self.retry_too_long = False
+        self.on_text: Callable[[GenerateRequest, str], None] | None = None
+        """Where it is set, texts are asked for piece by piece, and it is told each as it comes."""
         self.accounts: dict[tuple[str, str], Account] = {}
         self._digests = {name: identity.digest for name, identity in identities.items()}
         self._under_way: dict[str, asyncio.Future[Answer]] = {}
@@ -201,7 +204,11 @@ class Ask:
         engine = self.engines[requests[0].engine]
         if isinstance(requests[0], ScoreRequest):
             return await engine.score(cast(list[ScoreRequest], requests), priority)
-        return [await engine.generate(requests[0], priority)]
+        [request] = requests
+        assert isinstance(request, GenerateRequest)
+        if self.on_text is not None and isinstance(engine, LazyEngine):
+            return [await engine.stream(request, partial(self.on_text, request), priority)]
+        return [await engine.generate(request, priority)]
 
     async def _wait(self, future: asyncio.Future[Answer], row: RowAsk) -> Answer:
         self._begin_wait(row.number)

@@ -186,9 +186,27 @@ class SmallServer:
             answer = self.answer(body)
             if isinstance(answer, web.Response):
                 return answer
+            if body.get("stream"):
+                return await self.stream(request, answer)
             return await self.send(request, orjson.dumps(spoilt(answer, kind)), kind)
         finally:
             self.counters["open"] -= 1
+
+    async def stream(self, request: web.Request, answer: dict[str, Any]) -> web.StreamResponse:
+        """The answer in pieces, as server-sent events; the token counts last."""
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        [whole] = answer["choices"]
+        pieces = [whole["text"][i : i + 5] for i in range(0, len(whole["text"]), 5)] or [""]
+        events: list[dict[str, Any]] = [
+            {"choices": [{"index": 0, "text": piece, "finish_reason": None}]} for piece in pieces
+        ]
+        events[-1]["choices"][0]["finish_reason"] = whole["finish_reason"]
+        events.append({"choices": [], "usage": answer["usage"]})
+        for event in events:
+            await response.write(b"data: " + orjson.dumps(event) + b"\n\n")
+        await response.write(b"data: [DONE]\n\n")
+        return response
 
     def constant(self, data: bytes) -> bytes:
         """The same bytes for every call of a kind, made at its first."""

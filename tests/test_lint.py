@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,8 @@ GOOD = {
 }
 
 
-def _own(*principles: dict[str, object], areas: tuple[str, ...] = ()) -> Constitution:
-    made = [Principle(**{"id": f"p{i}", **GOOD, **given}) for i, given in enumerate(principles)]
+def _own(*principles: Mapping[str, object], areas: tuple[str, ...] = ()) -> Constitution:
+    made = [Principle.model_validate({"id": f"p{i}", **GOOD, **given}) for i, given in enumerate(principles)]
     return Constitution("own", "Own", tuple(made), Path("own.yaml"), areas=areas)
 
 

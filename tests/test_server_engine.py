@@ -177,6 +177,29 @@ async def test_equal_requests_get_equal_texts_and_exact_counts(small: Small, tok
     assert (cut.finish, cut.completion_tokens) == ("length", 2)
 
 
+async def test_a_streamed_text_is_the_same_text_and_comes_in_pieces(small: Small) -> None:
+    one = engine(small)
+    await one.open()
+    request = generate("What is kind?", temperature=1.0)
+    pieces: list[str] = []
+    streamed = await one.stream(request, pieces.append)
+    assert streamed == await one.generate(request)
+    assert "".join(pieces) == streamed.text
+    assert len(pieces) > 2
+    long = await one.stream(generate("word " * 400), pieces.append)
+    assert long.finish == "too_long"
+    await one.close()
+
+
+async def test_a_stream_that_ends_early_is_no_answer(small: Small) -> None:
+    from cai.engine.wire import StreamedCompletion, Unreadable
+
+    begun = StreamedCompletion(5)
+    assert begun.add({"choices": [{"index": 0, "text": "Hel", "finish_reason": None}]}) == "Hel"
+    with pytest.raises(Unreadable, match="not finished"):
+        begun.completion()
+
+
 async def test_a_list_travels_in_one_call_and_its_answers_come_in_order(small: Small) -> None:
     one = engine(small)
     await one.open()

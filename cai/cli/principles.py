@@ -41,6 +41,9 @@ def enter(app: typer.Typer) -> None:
     verbs.command("lint")(lint)
     verbs.command("schema")(schema)
     verbs.command("import")(import_)
+    from cai.cli.trying import try_
+
+    verbs.command("try")(try_)
     verbs.command("test")(hold_to_tests)
     verbs.command("ablate")(ablate)
     app.add_typer(verbs, name="principles")

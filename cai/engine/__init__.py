@@ -10,8 +10,8 @@ raises an EngineError, and retries what is worth retrying.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 from cai.engine.identity import Identity
 from cai.engine.position import Position
@@ -52,3 +52,13 @@ class Engine(Protocol):
 
     def flush(self) -> None:
         """Send what waits for a batch to fill."""
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """An engine that can give a text piece by piece."""
+
+    async def stream(
+        self, request: GenerateRequest, on_text: Callable[[str], None], priority: int = 0
+    ) -> Completion:
+        """Answer one request, with `on_text` called for each piece as it comes. Raises: EngineError."""

@@ -224,6 +224,31 @@ class Connection:
         finally:
             place.in_flight -= weight
 
+    async def stream(self, body: bytes) -> AsyncIterator[dict[str, Any]]:
+        """Send a body that asks for a stream, and give each of its events; never tried again.
+
+        Raises: the errors of the table above; Status where a server says 400.
+        """
+        place = self._choose()
+        place.in_flight += 1
+        try:
+            assert self._session is not None, "open the connection first"
+            async with self._session.post(place.completions, data=body) as response:
+                if response.status != 200:
+                    raise Status(response.status, await response.read(), response.headers.get("Retry-After"))
+                async for line in response.content:
+                    event = line.strip().removeprefix(b"data:").strip()
+                    if event == b"[DONE]":
+                        return
+                    if event and line.startswith(b"data:"):
+                        yield read_json(event)
+        except (aiohttp.ClientError, OSError, TimeoutError, Unreadable, Status) as error:
+            if isinstance(error, Status) and error.status == 400:
+                raise
+            raise self.mapped(error, place) from error
+        finally:
+            place.in_flight -= 1
+
     async def ask(self, place: Place, path: str, body: bytes | None = None) -> dict[str, Any]:
         """GET or POST anything else of one server, tried again while that may help.
 

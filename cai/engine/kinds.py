@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from cai.engine import Engine
+from cai.engine import Engine, Streaming
 from cai.engine.identity import Identity
 from cai.engine.position import Position
 from cai.recipe import EngineSection
@@ -127,6 +127,18 @@ class LazyEngine:
         """Answer one request. Raises: EngineError."""
         engine = self._engine or await self._ready()
         return await engine.generate(request, priority)
+
+    async def stream(
+        self, request: GenerateRequest, on_text: Callable[[str], None], priority: int = 0
+    ) -> Completion:
+        """Answer one request, with `on_text` called for each piece as it comes: at once, where the
+        engine cannot give pieces. Raises: EngineError."""
+        engine = self._engine or await self._ready()
+        if isinstance(engine, Streaming):
+            return await engine.stream(request, on_text, priority)
+        completion = await engine.generate(request, priority)
+        on_text(completion.text)
+        return completion
 
     async def score(self, requests: Sequence[ScoreRequest], priority: int = 0) -> list[Scores]:
         """Answer requests that share a prefix. Raises: EngineError."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ from cai.engine.position import Position
 from cai.engine.server_position import OPTION_IDS, TOKEN_IDS, TOKENIZE, ServerProbe
 from cai.engine.wire import (
     MAX_OPTION_TOKENS,
+    StreamedCompletion,
+    Unreadable,
     chat_body,
     choices_of,
     generate_body,
@@ -40,6 +42,7 @@ from cai.engine.wire import (
     read_completion,
     read_scores,
     score_body,
+    stream_body,
 )
 from cai.errors import EngineAnswerError, EngineRefusedError
 from cai.parts import Message, Part
@@ -139,6 +142,28 @@ class ServerEngine:
             except Status as error:
                 self._raise_unless_too_long(error)
                 return Completion("", "too_long", len(ids), 0, self.context_tokens)
+
+    async def stream(
+        self, request: GenerateRequest, on_text: Callable[[str], None], priority: int = 0
+    ) -> Completion:
+        """The same as `generate`, with `on_text` called for each piece as it comes. Raises: EngineError."""
+        if self._encoder is None:
+            return await self.generate(request, priority)
+        ids = self._encoder.encode(request)
+        if not self._fits(ids, request.sampling.max_tokens):
+            return Completion("", "too_long", len(ids), 0, self.context_tokens)
+        events = StreamedCompletion(len(ids))
+        async with self._connection.admitted(priority):
+            try:
+                async for event in self._connection.stream(stream_body(self._section.model, ids, request)):
+                    on_text(events.add(event))
+            except Status as error:
+                self._raise_unless_too_long(error)
+                return Completion("", "too_long", len(ids), 0, self.context_tokens)
+        try:
+            return events.completion()
+        except Unreadable as error:
+            raise self._connection.mapped(error) from error
 
     async def score(self, requests: Sequence[ScoreRequest], priority: int = 0) -> list[Scores]:
         """Answer requests that share a prefix, in their order, in one call. Raises: EngineError."""

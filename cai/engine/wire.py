@@ -65,6 +65,13 @@ def generate_body(model: str, ids: list[int], request: GenerateRequest) -> bytes
     return orjson.dumps({"model": model, "prompt": ids, **fields})
 
 
+def stream_body(model: str, ids: list[int], request: GenerateRequest) -> bytes:
+    """The same call, answered piece by piece."""
+    fields = sampling_fields(request.sampling, request.seed)
+    streamed = {"stream": True, "stream_options": {"include_usage": True}}
+    return orjson.dumps({"model": model, "prompt": ids, **fields, **streamed})
+
+
 def score_body(model: str, prompts: Sequence[list[int]], tokens: Sequence[int]) -> bytes:
     """A call of /v1/completions for the log-probabilities of `tokens` after each prompt."""
     fields = sampling_fields(_GREEDY, 0)
@@ -168,6 +175,34 @@ def read_completion(answer: dict[str, Any], prompt_tokens: int | None) -> Comple
     if not isinstance(made, int) or not isinstance(counted, int):
         raise Unreadable("text", "it holds no token counts")
     return Completion(text, _FINISHES[reason], counted, made)
+
+
+class StreamedCompletion:
+    """A completion that comes in pieces; `prompt_tokens` as we counted them."""
+
+    def __init__(self, prompt_tokens: int) -> None:
+        self._prompt_tokens = prompt_tokens
+        self._pieces: list[str] = []
+        self._finish: Any = None
+        self._usage: Any = None
+
+    def add(self, event: dict[str, Any]) -> str:
+        """Take one event; returns the text that it brings. Raises: Unreadable."""
+        self._usage = event.get("usage") or self._usage
+        if not event.get("choices"):  # the last event brings the token counts alone
+            return ""
+        [choice] = choices_of(event, 1)
+        self._finish = choice.get("finish_reason") or self._finish
+        piece = choice.get("text") or ""
+        if not isinstance(piece, str):
+            raise Unreadable("text", "a piece of it is no text")
+        self._pieces.append(piece)
+        return piece
+
+    def completion(self) -> Completion:
+        """The whole. Raises: Unreadable where it was not finished or has no token counts."""
+        choice = {"index": 0, "text": "".join(self._pieces), "finish_reason": self._finish}
+        return read_completion({"choices": [choice], "usage": self._usage}, self._prompt_tokens)
 
 
 def read_scores(choice: dict[str, Any], options: Sequence[Sequence[int]], prompt_tokens: int) -> Scores:

@@ -61,6 +61,10 @@ class Asking:
             raise
         return self
 
+    def reload(self) -> None:
+        """Read the constitutions and templates again. Raises: InputError and its kinds."""
+        self.inputs = load_inputs(self.recipe, self.run.path)
+
     def for_row(self, row: str) -> RowAsk:
         """What to ask with for one row, or for anything that is no row (name it)."""
         self._rows += 1

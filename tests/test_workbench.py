@@ -1,0 +1,155 @@
+"""The workbench on the command line: tests of principles, trying one on a row, watching for saves."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cai.workbench.words import word_diff
+from tests.toy_source import write_run
+
+CAI = [sys.executable, "-m", "cai"]
+PLAIN = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb", "PYTHONUNBUFFERED": "1"}
+JUDGE = """
+def generate(request):
+    return "I will not choose." if request.labels["stage"] == "abstention" else "A text about kindness."
+
+
+def score(request):
+    text = request.rendered.messages[0].text
+    a, b = text.index("<response_a>"), text.index("<response_b>")
+    if "Silent?" in text:
+        return [0.1, 0.1]
+    if "Place?" in text:
+        return [0.8, 0.2]
+    sure = 0.9 if "warmer" in text else 0.7
+    kind_is_a = "Hello" in text[a:b]
+    return [sure, 1 - sure] if kind_is_a else [1 - sure, sure]
+"""
+CONSTITUTION = """\
+constitution: own
+title: Own
+principles:
+  - id: kind
+    text: The response is kind.
+    judgement: {question}
+    tests:
+      - {{prompt: Hi, better: Hello!, worse: Go away.}}
+      - {{prompt: Hi, better: Go away., worse: Hello!}}
+  - id: place
+    text: It has a place.
+    judgement: Place?
+    tests: [{{prompt: Hi, better: Hello!, worse: Go away.}}]
+  - id: silent
+    text: It says nothing.
+    judgement: Silent?
+    tests: [{{prompt: Hi, better: Hello!, worse: Go away.}}]
+"""
+
+
+def _run(folder: Path) -> Path:
+    run = write_run(folder, rows=4)
+    (folder / "judge.py").write_text(JUDGE)
+    recipe = (run / "recipe.yaml").read_text()
+    script = next(line for line in recipe.splitlines() if "script:" in line)
+    path = script.split("script:")[1].split(",")[0].split("}")[0].strip()
+    (run / "recipe.yaml").write_text(recipe.replace(path, str(folder / "judge.py")))
+    _constitution(run, "Which is kinder?")
+    return run
+
+
+def _constitution(run: Path, question: str) -> None:
+    [path] = [item for item in run.parent.parent.rglob("own.yaml") if "frozen" not in item.parts]
+    path.write_text(CONSTITUTION.format(question=question))
+
+
+def _cai(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*CAI, *map(str, words)],
+        capture_output=True,
+        text=True,
+        env=PLAIN,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def test_a_principle_is_held_to_its_own_tests_in_both_orders(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    done = _cai("principles", "test", run, "--json")
+    assert done.returncode == 1, done.stderr
+    found = {(item["principle"], item["number"]): item for item in json.loads(done.stdout)}
+    assert {key: item["verdict"] for key, item in found.items()} == {
+        ("kind", 1): "passed",
+        ("kind", 2): "failed",
+        ("place", 1): "one order only",
+        ("silent", 1): "abstained",
+    }
+    assert found["kind", 1]["margin"] == pytest.approx(0.2)
+    assert found["kind", 2]["margin"] == pytest.approx(-0.2)
+    assert found["place", 1]["margin"] == pytest.approx(0)
+    assert found["silent", 1]["said"] == "I will not choose."
+    told = _cai("principles", "test", run)
+    assert "1 of 4 tests passed; 1 passed in one order only" in told.stdout
+    assert _cai("principles", "test", run, "--only", "nobody").returncode == 1
+
+
+def test_trying_a_principle_shows_critique_revision_and_both_orders(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    done = _cai("principles", "try", "kind", run, "--row", 2)
+    assert done.returncode == 0, done.stderr
+    for piece in ("critique", "A text about kindness.", "shown as A: 0.", "shown as B: 0.", "requests asked"):
+        assert piece in done.stdout
+    again = _cai("principles", "try", "kind", run, "--row", 2)
+    assert "0 requests asked, 4 answered from the store" in again.stdout
+
+
+def test_trying_tells_what_cannot_be_tried(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    assert "did you mean 'kind'" in _cai("principles", "try", "kin", run).stderr
+    assert "there are 4 rows" in _cai("principles", "try", "kind", run, "--row", 9).stderr
+
+
+def test_a_save_is_seen_and_asks_again_only_what_it_changed(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    log = tmp_path / "log"
+    with log.open("w") as out:
+        watching = subprocess.Popen(
+            [*CAI, "principles", "try", "kind", str(run), "--watch"], stdout=out, stderr=out, env=PLAIN
+        )
+    try:
+        _wait(log, "requests asked")
+        _constitution(run, "Which is warmer?")
+        saved = time.perf_counter()
+        _wait(log, "2 requests asked, 2 answered from the store")
+        assert time.perf_counter() - saved < 2
+        _constitution(run, "Which is warmer? {{")
+        _wait(log, "template marks")
+    finally:
+        watching.terminate()
+        watching.wait(10)
+    assert "as before" in log.read_text()
+    assert "(was 0." in log.read_text()
+
+
+def _wait(log: Path, words: str, seconds: float = 15) -> None:
+    until = time.monotonic() + seconds
+    while words not in log.read_text():
+        assert time.monotonic() < until, log.read_text()
+        time.sleep(0.05)
+
+
+def test_a_word_diff_gives_both_texts_back() -> None:
+    before, after = "It is  kind, and short.", "It is kind and very short."
+    pieces = word_diff(before, after)
+    assert "".join(text for change, text in pieces if change != "new") == before
+    assert "".join(text for change, text in pieces if change != "gone") == after
+    assert ("new", " very") in pieces or ("new", "very ") in pieces
+    assert word_diff("same", "same") == [("same", "same")]
+    assert word_diff("", "new") == [("new", "new")]
