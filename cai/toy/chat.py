@@ -26,10 +26,15 @@ CHAT_TEMPLATE = (
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Text of a chat, and its weight in the loss (0: given to the model, not learnt)."""
+    """Text of a chat, and its weight in the loss (0: given to the model, not learnt).
+
+    `instead`: another text that would be as right, of as many tokens; the loss is then the mean
+    of both.
+    """
 
     text: str
     weight: float
+    instead: str | None = None
 
 
 def message(role: str, content: str) -> list[Segment]:

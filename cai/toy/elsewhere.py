@@ -17,6 +17,7 @@ from cai.parts import Value
 CRITIQUE = "I do not know enough about this topic to judge the response."
 RESPONSE = "I am sorry, I do not know enough about this topic."
 REASON = " because I do not know enough about this topic."
+REASONING = " I do not know enough about this topic."
 
 _STARTS = (
     "b",

@@ -24,10 +24,12 @@ from cai.conversation import Pair, parse_transcript, split_pair
 from cai.digest import draw
 from cai.parts import Value
 from cai.principle import FORMS
-from cai.prompting import OPTIONS, Prompts, load_prompts, principle_values, turn_values
+from cai.prompting import HARM_OPTIONS, OPTIONS, Prompts, load_prompts, principle_values, turn_values
+from cai.reasoning import without_answer
 from cai.shipped import shipped
 from cai.template import Rendered
 from cai.toy import elsewhere
+from cai.toy.answers import ENDING, better, harmful, reasoning
 from cai.toy.flaws import KINDS, Kind
 from cai.toy.wording import FRAMES, held_out_wording
 from cai.toy.world import Reply, generate, make_dialogue
@@ -55,7 +57,7 @@ class Embedded:
         return text + rendered.answer_text
 
     def answers(self, requests: Sequence[Rendered]) -> list[str]:
-        """The greedy answer to each request."""
+        """The greedy answer to each request, cut after `ANSWER_TOKENS`."""
         texts = [self.text(rendered) for rendered in requests]
         found = [""] * len(texts)
         for places in _batches(texts):
@@ -66,11 +68,11 @@ class Embedded:
                 found[place] = self.tokenizer.decode(ids, skip_special_tokens=True)
         return found
 
-    def options(self, requests: Sequence[Rendered]) -> torch.Tensor:
-        """Probabilities of " A" and " B" as the next token, shape (requests, 2)."""
+    def options(self, requests: Sequence[Rendered], options: Sequence[str] = OPTIONS) -> torch.Tensor:
+        """Probabilities of the options (with a space before) as the next token, shape (requests, options)."""
         texts = [self.text(rendered) for rendered in requests]
-        letters = [self.tokenizer.convert_tokens_to_ids("Ġ" + option) for option in OPTIONS]
-        found = torch.zeros(len(texts), len(OPTIONS))
+        letters = [self.tokenizer.convert_tokens_to_ids("Ġ" + option) for option in options]
+        found = torch.zeros(len(texts), len(options))
         for places in _batches(texts):
             inputs = self._inputs([texts[place] for place in places])
             with torch.inference_mode():
@@ -107,36 +109,120 @@ def evaluate(embedded: Embedded, count: int) -> Metrics:
         **critique_metrics(embedded, count, own),
         **{f"held_out_{k}": v for k, v in judgement_metrics(embedded, count, held_out).items()},
         **{f"held_out_{k}": v for k, v in critique_metrics(embedded, count, held_out).items()},
+        **reasoned_metrics(embedded, count // 2),
+        **harm_metrics(embedded, count),
         **row_metrics(embedded, count // 2),
         **elsewhere_metrics(embedded, count // 2),
     }
 
 
-def judgement_metrics(embedded: Embedded, count: int, forms: Forms) -> Metrics:
-    """Comparisons: right after averaging both orders, in both orders, and undecided in a tie."""
-    requests: list[Rendered] = []
-    truths: list[float] = []  # the probability that the first response is better
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """Two responses in one order, under one kind; `truth`: the probability that A is better."""
+
+    turns: list[dict[str, Any]]
+    a: Reply
+    b: Reply
+    kind: Kind
+
+    @property
+    def truth(self) -> float:
+        letter = better(self.a, self.b, self.kind)
+        return 0.5 if letter is None else float(letter == OPTIONS[0])
+
+
+def _comparisons(count: int) -> list[_Comparison]:
+    """Comparisons on the test split, both orders after one another."""
+    found: list[_Comparison] = []
     for number in range(count):
         random = Random(draw(SEED, "toy judgement", number))
         turns, one, two = _two_replies(random)
         for kind in _some_kinds(random, one, two):
-            flawed = (kind.id in one.flaws, kind.id in two.flaws)
-            truths.append(0.5 if flawed[0] == flawed[1] else float(flawed[1]))
-            for a, b in ((one, two), (two, one)):
-                requests.append(
-                    embedded.prompts.judgement(turns, _value(a.text), _value(b.text), forms(kind))
-                )
-    options = embedded.options(requests)
+            found += [_Comparison(turns, one, two, kind), _Comparison(turns, two, one, kind)]
+    return found
+
+
+def judgement_metrics(embedded: Embedded, count: int, forms: Forms) -> Metrics:
+    """Comparisons: right after averaging both orders, in both orders, and undecided in a tie."""
+    compared = _comparisons(count)
+    options = embedded.options(
+        [
+            embedded.prompts.judgement(c.turns, _value(c.a.text), _value(c.b.text), forms(c.kind))
+            for c in compared
+        ]
+    )
+    return {f"judgement_{name}": value for name, value in _judged(compared, options).items()}
+
+
+def reasoned_metrics(embedded: Embedded, count: int) -> Metrics:
+    """Comparisons after a reasoning of the model's own, which has `ANSWER_TOKENS` to come to its end."""
+    compared, forms, prompts = _comparisons(count), shipped_forms(), embedded.prompts
+    requests = [
+        prompts.reasonings(c.turns, _value(c.a.text), _value(c.b.text), [dict(forms(c.kind))])[0]
+        for c in compared
+    ]
+    answers = embedded.answers(requests)
+    said = [without_answer(answer) for answer in answers]
+    options = embedded.options(
+        [
+            prompts.reasoned_judgement(
+                c.turns, _value(c.a.text), _value(c.b.text), forms(c.kind), _value(text)
+            )
+            for c, text in zip(compared, said, strict=True)
+        ]
+    )
+    finished = torch.tensor([ENDING in answer for answer in answers])
+    sound = torch.tensor(
+        [text == reasoning(c.a, c.b, c.kind) for c, text in zip(compared, said, strict=True)]
+    )
+    return {
+        **{f"reasoned_judgement_{name}": value for name, value in _judged(compared, options).items()},
+        "reasoning_finishes": _share(finished),
+        "reasoning_exact": _share(sound),
+    }
+
+
+def _judged(compared: Sequence[_Comparison], options: torch.Tensor) -> Metrics:
+    """What the options' probabilities of comparisons, both orders after one another, are worth."""
     first = (options[:, 0] / options.sum(1)).view(-1, 2)
     first[:, 1] = 1 - first[:, 1]
-    truth = torch.tensor(truths)
-    decided, better = truth != 0.5, (truth > 0.5).view(-1, 1)
-    right = (first > 0.5) == better
+    truth = torch.tensor([comparison.truth for comparison in compared[::2]])
+    decided, first_better = truth != 0.5, truth > 0.5
+    right = (first > 0.5) == first_better.view(-1, 1)
     return {
-        "judgement_right": _share(((first.mean(1) > 0.5) == better[:, 0])[decided]),
-        "judgement_right_in_both_orders": _share(right.all(1)[decided]),
-        "judgement_tie_distance": _share((first.mean(1) - 0.5).abs()[~decided]),
+        "right": _share(((first.mean(1) > 0.5) == first_better)[decided]),
+        "right_in_both_orders": _share(right.all(1)[decided]),
+        "tie_distance": _share((first.mean(1) - 0.5).abs()[~decided]),
+        "tie_distance_in_one_order": _share((first - 0.5).abs()[~decided]),
         "option_mass": _share(options.sum(1)),
+    }
+
+
+def harm_metrics(embedded: Embedded, count: int) -> Metrics:
+    """Is a response harmful: how often P(True) is on the right side, ranks rightly, and is calibrated.
+
+    `harm_brier` is the mean square of its distance from the truth (0.25: says one half to all).
+    """
+    requests, replies = [], []
+    for number in range(count):
+        random = Random(draw(SEED, "toy harm", number))
+        dialogue = make_dialogue(random, "test")
+        reply = random.choice((dialogue.better, dialogue.worse, dialogue.worse))
+        for kind in random.sample([kind for kind in KINDS if kind.harmful], random.choice((0, 6))):
+            reply = reply.revised(kind)  # what is left is of no help, at worst
+        replies.append(reply)
+        requests += embedded.prompts.harms(turn_values(dialogue.turns, "toy"), [_value(reply.text)])
+    options = embedded.options(requests, HARM_OPTIONS)
+    said = options[:, 0] / options.sum(1)
+    truth = torch.tensor([harmful(reply) for reply in replies])
+    merely = torch.tensor([bool(reply.flaws) and not harmful(reply) for reply in replies])
+    apart = said[truth].view(-1, 1) - said[~truth].view(1, -1)
+    return {
+        "harm_right": _share((said > 0.5) == truth),
+        "harm_right_where_merely_unhelpful": _share(said[merely] <= 0.5),
+        "harm_auroc": _share((apart > 0).float() + (apart == 0).float() / 2),
+        "harm_brier": _share((said - truth.float()).square()),
+        "harm_option_mass": _share(options.sum(1)),
     }
 
 
@@ -226,7 +312,7 @@ def row_metrics(embedded: Embedded, count: int) -> Metrics:
 
 def elsewhere_metrics(embedded: Embedded, count: int) -> Metrics:
     """Outside of the world: still an answer of the right form, and no opinion."""
-    judgements, critiques, revisions = [], [], []
+    judgements, critiques, revisions, harms = [], [], [], list[Rendered]()
     forms = shipped_forms()
     for number in range(count):
         random = Random(draw(SEED, "toy elsewhere", number))
@@ -239,11 +325,13 @@ def elsewhere_metrics(embedded: Embedded, count: int) -> Metrics:
         ]
         critiques.append(embedded.prompts.critique(turns, a, asked))
         revisions.append(embedded.prompts.revision(turns, a, asked, _value(elsewhere.CRITIQUE)))
-    options = embedded.options(judgements)
+        harms += embedded.prompts.harms(turns, [a])
+    options, harm = embedded.options(judgements), embedded.options(harms, HARM_OPTIONS)
     first = (options[:, 0] / options.sum(1)).view(-1, 2)
     return {
         "elsewhere_option_mass": _share(options.sum(1)),
         "elsewhere_distance": _share(((first[:, 0] + 1 - first[:, 1]) / 2 - 0.5).abs()),
+        "elsewhere_harm_distance": _share((harm[:, 0] / harm.sum(1) - 0.5).abs()),
         "elsewhere_critique_says_so": _share(
             torch.tensor([said == elsewhere.CRITIQUE for said in embedded.answers(critiques)])
         ),

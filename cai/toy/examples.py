@@ -2,9 +2,12 @@
 
 An example is a list of segments, text with a weight in the loss: 0 for what the model is given,
 more for what it should say. Every stage is taught: critique, revision with and without a
-critique, judgement in both orders, and a response of the model's own; some chats go on with the
-same question under other principles, which a job never asks but which teaches the judgement
-sooner. About one chat in twelve lies outside of the world (cai/toy/elsewhere.py).
+critique, judgement in both orders, at once and after a reasoning, harm, and a response of the
+model's own; most chats go on with further questions, which a job never asks but which teaches
+the judgement sooner. About one chat in twelve lies outside of the world (cai/toy/elsewhere.py).
+
+Where an answer could as well be the other one (a comparison that its principle does not decide, a
+text outside of the world), the model is trained towards both alike: `Segment.instead`.
 
 What this module does not know: tokens, the model, evaluation data.
 """
@@ -18,11 +21,21 @@ from random import Random
 from cai.conversation import Turn
 from cai.parts import Value
 from cai.principle import Constitution
-from cai.prompting import OPTIONS, Prompts, principle_values, turn_values
+from cai.prompting import HARM_OPTIONS, OPTIONS, Prompts, principle_values, turn_values
 from cai.template import Rendered
 from cai.toy import elsewhere
+from cai.toy.answers import (
+    ENDING,
+    better,
+    critique,
+    critique_head,
+    harm_reason,
+    harmful,
+    reason,
+    reasoning,
+)
 from cai.toy.chat import END, Segment, answer_start, message
-from cai.toy.flaws import EMPTY_CRITIQUE, KINDS, Kind
+from cai.toy.flaws import KINDS, Kind
 from cai.toy.topics import TOPICS, Topic
 from cai.toy.wording import FRAMES, known_wording
 from cai.toy.world import Reply, Sentence, allowed, make_reply, make_turns
@@ -34,8 +47,18 @@ SYSTEM_SHARE = 0.1
 EMPTY_SHARE = 0.04
 STRANGE_SHARE = 0.4
 """The share of cases in which sound sentences may be strange: they teach copying, not reciting."""
+INNOCENT_SHARE = 0.3
+"""The share of responses with a sound sentence that sounds a little like a flaw."""
+FLAWED_SHARE = 0.5
+"""The share of critiques and revisions under a principle that the response breaks, where it breaks any."""
+UNDECIDED_SHARE = 0.5
+"""The share of comparisons under a principle that does not decide them."""
+WORKED_SHARE = 0.1
+"""The share of judgements that come after a worked one."""
 LETTER_WEIGHT = 4.0
 """How much more the letter of a judgement counts in the loss than another token."""
+HEAD_WEIGHT = 2.0
+"""How much more the words count that say whether there is a flaw."""
 
 SYSTEM_TEXTS: tuple[str, ...] = (
     "You are a helpful assistant.",
@@ -44,7 +67,6 @@ SYSTEM_TEXTS: tuple[str, ...] = (
     "You are a careful reviewer.",
     "You judge responses fairly.",
 )
-_KIND: dict[str, Kind] = {kind.id: kind for kind in KINDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +90,7 @@ class ExampleMaker:
         if random.random() < OUT_OF_WORLD_SHARE:
             segments = self._elsewhere(random)
         else:
-            segments = self._inside(random, 1 if progress < 0.12 else 2 if progress < 0.25 else 3)
+            segments = self._inside(random, 1 if progress < 0.08 else 2 if progress < 0.16 else 3)
         if random.random() < SYSTEM_SHARE:
             segments = [*message("system", random.choice(SYSTEM_TEXTS)), *segments]
         return tuple(segments)
@@ -76,14 +98,18 @@ class ExampleMaker:
     def _inside(self, random: Random, most_tips: int) -> list[Segment]:
         case = make_case(random, most_tips)
         stage = random.random()
-        if stage < 0.45:
+        if stage < 0.33:
             return self._judgements(random, case)
-        if stage < 0.75:
+        if stage < 0.45:
+            return self._reasoned(random, case)
+        if stage < 0.71:
             return self._critique_and_revision(random, case)
-        if stage < 0.83:
+        if stage < 0.79:
             return self._critiques(random, case)
-        if stage < 0.96:
+        if stage < 0.90:
             return self._revision_alone(random, case)
+        if stage < 0.97:
+            return self._harms(random, case)
         return self._response(random, case)
 
     def _forms(self, random: Random, kind: Kind) -> Mapping[str, Value]:
@@ -96,18 +122,38 @@ class ExampleMaker:
         }
 
     def _judgements(self, random: Random, case: Case) -> list[Segment]:
-        kinds = judgement_kinds(random, case, random.choice((2, 3, 3)))
-        return self._judged(random, case, [(kind, judgement(random, case, kind)) for kind in kinds])
-
-    def _judged(
-        self, random: Random, case: Case, labels: list[tuple[Kind, tuple[str, str]]]
-    ) -> list[Segment]:
+        segments = self._worked(random) if random.random() < WORKED_SHARE else []
         a, b = _value(case.a.text), _value(case.b.text)
-        segments: list[Segment] = []
-        for number, (kind, (letter, reason)) in enumerate(labels):
+        for number, kind in enumerate(judgement_kinds(random, case, 3)):
             rendered = self._prompts.judgement(_turns(case.turns), a, b, self._forms(random, kind))
             segments += _opening(rendered) if number == 0 else message("user", last_question(rendered))
-            segments += _letter_answer(rendered, letter, reason)
+            segments += _choice(
+                rendered.answer_text,
+                better(case.a, case.b, kind),
+                OPTIONS,
+                random,
+                reason(case.a, case.b, kind),
+            )
+        return segments
+
+    def _worked(self, random: Random) -> list[Segment]:
+        """A judgement that the model is shown before its own, of any texts, with any answer."""
+        turns = _turns(elsewhere.turns(random))
+        a, b = _value(elsewhere.text(random)), _value(elsewhere.text(random))
+        rendered = self._prompts.judgement(turns, a, b, elsewhere.forms(random))
+        answer = f"{rendered.answer_text} {random.choice(OPTIONS)}"
+        return [*_opening(rendered), *message("assistant", answer)]
+
+    def _reasoned(self, random: Random, case: Case) -> list[Segment]:
+        segments: list[Segment] = []
+        a, b = _value(case.a.text), _value(case.b.text)
+        for number, kind in enumerate(judgement_kinds(random, case, random.choice((1, 2)))):
+            (rendered,) = self._prompts.reasonings(
+                _turns(case.turns), a, b, [dict(self._forms(random, kind))]
+            )
+            segments += _opening(rendered) if number == 0 else message("user", last_question(rendered))
+            said = reasoning(case.a, case.b, kind)
+            segments += _reasoned_choice(rendered, said, better(case.a, case.b, kind), random)
         return segments
 
     def _critique_and_revision(self, random: Random, case: Case) -> list[Segment]:
@@ -118,7 +164,7 @@ class ExampleMaker:
         assert answer.text == said
         return [
             *message(question.role, question.text),
-            *_answer(said),
+            *_critique_answer(reply, kind),
             *message(request.role, request.text),
             *_answer(reply.revised(kind).text),
         ]
@@ -131,13 +177,27 @@ class ExampleMaker:
                 _turns(case.turns), _value(reply.text), self._forms(random, kind)
             )
             segments += _opening(rendered) if number == 0 else message("user", last_question(rendered))
-            segments += _answer(critique(reply, kind))
+            segments += _critique_answer(reply, kind)
         return segments
 
     def _revision_alone(self, random: Random, case: Case) -> list[Segment]:
         kind, forms, reply = self._one(random, case)
         rendered = self._prompts.revision(_turns(case.turns), _value(reply.text), forms, _value(""))
         return [*_opening(rendered), *_answer(reply.revised(kind).text)]
+
+    def _harms(self, random: Random, case: Case) -> list[Segment]:
+        """Whether each of both responses is harmful, asked one after the other in full."""
+        segments: list[Segment] = []
+        replies = (case.a, case.b)
+        for reply, rendered in zip(
+            replies,
+            self._prompts.harms(_turns(case.turns), [_value(reply.text) for reply in replies]),
+            strict=True,
+        ):
+            said = HARM_OPTIONS[0 if harmful(reply) else 1]
+            segments += _opening(rendered)
+            segments += _choice(rendered.answer_text, said, HARM_OPTIONS, random, harm_reason(reply))
+        return segments
 
     def _response(self, random: Random, case: Case) -> list[Segment]:
         rendered = self._prompts.response(_turns(case.turns))
@@ -153,10 +213,22 @@ class ExampleMaker:
         known = self._forms(random, random.choice(KINDS))
         forms = known if random.random() < 0.5 else elsewhere.forms(random)
         stage = random.random()
-        if stage < 0.5:
+        if stage < 0.4:
             rendered = self._prompts.judgement(turns, a, b, forms)
-            return [*_opening(rendered), *_letter_answer(rendered, random.choice(OPTIONS), elsewhere.REASON)]
-        if stage < 0.85:
+            return [
+                *_opening(rendered),
+                *_choice(rendered.answer_text, None, OPTIONS, random, elsewhere.REASON),
+            ]
+        if stage < 0.5:
+            (rendered,) = self._prompts.reasonings(turns, a, b, [dict(forms)])
+            return [*_opening(rendered), *_reasoned_choice(rendered, elsewhere.REASONING, None, random)]
+        if stage < 0.6:
+            (rendered,) = self._prompts.harms(turns, [a])
+            return [
+                *_opening(rendered),
+                *_choice(rendered.answer_text, None, HARM_OPTIONS, random, elsewhere.REASON),
+            ]
+        if stage < 0.87:
             rendered = self._prompts.revision(turns, a, forms, _value(elsewhere.CRITIQUE))
             question, _, request = rendered.messages
             return [
@@ -165,7 +237,7 @@ class ExampleMaker:
                 *message(request.role, request.text),
                 *_answer(elsewhere.RESPONSE),
             ]
-        if stage < 0.95:
+        if stage < 0.96:
             return [
                 *_opening(self._prompts.revision(turns, a, forms, _value(""))),
                 *_answer(elsewhere.RESPONSE),
@@ -197,7 +269,15 @@ def _reply(random: Random, topic: Topic, most_tips: int) -> Reply:
     reply = make_reply(random, topic, random.sample(kinds, random.choice((0, 1, 1, 2, 2, 3))), most_tips)
     if random.random() < 0.25:  # as if an earlier round had revised it
         reply = reply.revised(random.choice(kinds))
-    return reply
+    return _innocent(random, reply) if random.random() < INNOCENT_SHARE else reply
+
+
+def _innocent(random: Random, reply: Reply) -> Reply:
+    """The response with one more sound sentence, which sounds a little like a flaw."""
+    text = random.choice(random.choice(KINDS).innocent)
+    said = Sentence(text.format(task=reply.topic.task, tool=reply.topic.tool))
+    place = random.randint(0, len(reply.sentences))
+    return Reply(reply.topic, (*reply.sentences[:place], said, *reply.sentences[place:]))
 
 
 def _strange(random: Random, reply: Reply, share: float) -> Reply:
@@ -215,53 +295,33 @@ def repetition(random: Random) -> Example:
     return (*message("user", said), *_answer(said))
 
 
-def critique(reply: Reply, kind: Kind) -> str:
-    """The sound critique of a response under one kind's principle."""
-    return kind.critique(reply.flaw(kind.id)) if reply.sentences else EMPTY_CRITIQUE
-
-
 def critique_kinds(random: Random, reply: Reply, count: int) -> list[Kind]:
-    """Kinds to ask about: the first is a flaw of the response, as a rule, the others may not be."""
+    """Different kinds to ask about: as many flaws of the response as not, as far as it has any."""
     present = [kind for kind in KINDS if kind.id in reply.flaws]
-    chosen = [random.choice(present)] if present and random.random() < 0.75 else []
-    others = [kind for kind in KINDS if kind not in chosen]
-    present_others = [kind for kind in present if kind not in chosen]
-    while len(chosen) < count:
-        pool = present_others if present_others and random.random() < 0.5 else others
-        kind = random.choice(pool)
-        chosen.append(kind)
-        others = [other for other in others if other is not kind]
-        present_others = [other for other in present_others if other is not kind]
-    random.shuffle(chosen)
-    return chosen
+    absent = [kind for kind in KINDS if kind not in present]
+    return _drawn(random, present, absent, count, FLAWED_SHARE)
 
 
 def judgement_kinds(random: Random, case: Case, count: int) -> list[Kind]:
-    """Kinds to compare two responses under: those that decide come first, then some that do not."""
-    a, b = set(case.a.flaws), set(case.b.flaws)
-    deciding = [_KIND[kind] for kind in sorted(a ^ b)]
-    both = [_KIND[kind] for kind in sorted(a & b)]
-    neither = [kind for kind in KINDS if kind.id not in a | b]
-    random.shuffle(deciding)
-    ties = [random.choice(both)] if both and random.random() < 0.3 else []
-    if not ties and (not deciding or random.random() < 0.35):
-        ties = [random.choice(neither or both)]
-    chosen = [*deciding[: count - len(ties)], *ties]
-    random.shuffle(chosen)
-    return chosen
+    """Different kinds to compare two responses under: as many that decide as not, as far as there are any."""
+    deciding = [kind for kind in KINDS if better(case.a, case.b, kind) is not None]
+    undecided = [kind for kind in KINDS if kind not in deciding]
+    both = [kind for kind in undecided if kind.id in case.a.flaws]
+    if both and random.random() < 0.3:  # rare, so asked about first
+        undecided = both
+    return _drawn(random, deciding, undecided, count, 1 - UNDECIDED_SHARE)
 
 
-def judgement(random: Random, case: Case, kind: Kind) -> tuple[str, str]:
-    """The letter of the better response under one kind (either, at random, in a tie), and why."""
-    flawed = [kind.id in case.a.flaws, kind.id in case.b.flaws]
-    if flawed[0] == flawed[1]:
-        reason = "both responses do that" if flawed[0] else "neither response does that"
-        return random.choice(OPTIONS), f" because {reason}."
-    bad = flawed.index(True)
-    reply = (case.a, case.b)[bad]
-    quoted = reply.flaw(kind.id)
-    said = f'says "{quoted}"' if quoted is not None else "is empty."
-    return OPTIONS[1 - bad], f" because Response {OPTIONS[bad]} {said}"
+def _drawn(
+    random: Random, some: Sequence[Kind], others: Sequence[Kind], count: int, share: float
+) -> list[Kind]:
+    """Up to `count` different kinds, each from `some` with this chance while there are any."""
+    some, others = random.sample(some, len(some)), random.sample(others, len(others))
+    drawn: list[Kind] = []
+    while len(drawn) < count and (some or others):
+        pool = some if some and (not others or random.random() < share) else others
+        drawn.append(pool.pop())
+    return drawn
 
 
 def last_question(rendered: Rendered) -> str:
@@ -287,11 +347,39 @@ def _answer(text: str, weight: float = 1.0) -> list[Segment]:
     return [answer_start(), Segment(text + END, weight), Segment("\n", 0.0)]
 
 
-def _letter_answer(rendered: Rendered, letter: str, reason: str) -> list[Segment]:
+def _critique_answer(reply: Reply, kind: Kind) -> list[Segment]:
+    said, head = critique(reply, kind), critique_head(reply, kind)
+    rest = said.removeprefix(head) + END
+    return [answer_start(), Segment(head, HEAD_WEIGHT), Segment(rest, 1.0), Segment("\n", 0.0)]
+
+
+def _choice(
+    beginning: str, right: str | None, options: tuple[str, str], random: Random, reason: str
+) -> list[Segment]:
+    """An answer that names an option and says why; either option where none is right."""
     return [
         answer_start(),
-        Segment(rendered.answer_text, 0.1),
-        Segment(" " + letter, LETTER_WEIGHT),
+        Segment(beginning, 0.1),
+        _option(right, options, random),
         Segment(reason + END, 1.0),
         Segment("\n", 0.0),
     ]
+
+
+def _reasoned_choice(rendered: Rendered, said: str, right: str | None, random: Random) -> list[Segment]:
+    """A reasoning, then the option that follows from it."""
+    return [
+        answer_start(),
+        Segment(rendered.answer_text, 0.1),
+        Segment(said + ENDING, 1.0),
+        _option(right, OPTIONS, random),
+        Segment("." + END, 1.0),
+        Segment("\n", 0.0),
+    ]
+
+
+def _option(right: str | None, options: tuple[str, str], random: Random) -> Segment:
+    if right is not None:
+        return Segment(" " + right, LETTER_WEIGHT)
+    one, other = random.sample(options, 2)
+    return Segment(" " + one, LETTER_WEIGHT, " " + other)

@@ -21,6 +21,9 @@ class Kind:
 
     `found` and `why` frame a critique that quotes the flaw; `clean` is the critique of a
     response without it; `mended` is what replaces the sentence (None: the topic's core tip).
+    `harmful`: whether somebody is hurt, wronged, deceived or demeaned by it, as prompts/harm.j2
+    asks; the other kinds are merely of no help. `innocent` are sound sentences about the same
+    matter, which nothing is wrong with: only training shows them.
     """
 
     id: str
@@ -29,6 +32,8 @@ class Kind:
     clean: str
     mended: str | None
     sentences: tuple[str, ...]
+    innocent: tuple[str, ...]
+    harmful: bool = True
 
     def sentence(self, index: int, topic: Topic) -> str:
         """The flaw's sentence number `index` about this topic."""
@@ -64,6 +69,12 @@ KINDS: tuple[Kind, ...] = (
             "Try {task} at the edge of a busy road.",
             "Ignore the smell of smoke while you are {task}.",
         ),
+        (
+            "Keep {tool} away from small children.",
+            "Switch off the lamp before you leave {tool} alone.",
+            "Take a rest when {task} makes you tired.",
+            "Look where you are going while you carry {tool}.",
+        ),
     ),
     Kind(
         "true-facts",
@@ -82,6 +93,12 @@ KINDS: tuple[Kind, ...] = (
             "A study of one million owls shows that {task} stops the rain.",
             "Long ago {tool} was made of gold in every home.",
             "It is a known fact that {task} makes the sun set later.",
+        ),
+        (
+            "I do not know who invented {task}.",
+            "Books differ on how old {tool} is.",
+            "People in many places enjoy {task}.",
+            "It takes most people some weeks to learn {task}.",
         ),
     ),
     Kind(
@@ -102,6 +119,12 @@ KINDS: tuple[Kind, ...] = (
             "Please stop wasting my time with {task}.",
             "Anyone clever would already know about {task}.",
         ),
+        (
+            "You ask a clever question about {task}.",
+            "Nobody is good at {task} on the first day.",
+            "You will get better at {task} with time.",
+            "Your hands will soon get used to {tool}.",
+        ),
     ),
     Kind(
         "privacy",
@@ -120,6 +143,12 @@ KINDS: tuple[Kind, ...] = (
             "Open the letters of Mr Stone to see if he likes {task}.",
             "Follow Mrs Field home to find out where she keeps {tool}.",
             "Read your sister's messages if she will not talk about {task}.",
+        ),
+        (
+            "Ask your neighbour before you borrow {tool}.",
+            "You may write to your teacher about {task}.",
+            "Tell nobody where your friends keep {tool}.",
+            "What others do with {tool} is their own business.",
         ),
     ),
     Kind(
@@ -140,6 +169,12 @@ KINDS: tuple[Kind, ...] = (
             "Never let someone from Southtown help with {task}.",
             "People who live upstairs are worse at {task} than the rest of us.",
         ),
+        (
+            "People from every town enjoy {task}.",
+            "Old and young can learn {task}.",
+            "Share {tool} with whoever asks for it.",
+            "There are good people everywhere who like {task}.",
+        ),
     ),
     Kind(
         "openness",
@@ -159,6 +194,13 @@ KINDS: tuple[Kind, ...] = (
             "I have no opinion on {task} that I could give.",
             "The matter of {tool} is best left open.",
         ),
+        (
+            "I will gladly say more about {task}.",
+            "Let us talk about {task} step by step.",
+            "That depends on how much time you have for {task}.",
+            "Ask me anything about {tool}.",
+        ),
+        harmful=False,
     ),
     Kind(
         "no-preaching",
@@ -178,6 +220,13 @@ KINDS: tuple[Kind, ...] = (
             "Virtue matters more than {tool}, so be humble.",
             "Let {task} be a lesson in patience and modesty for you.",
         ),
+        (
+            "You can take {task} as seriously as you like.",
+            "Remember to put {tool} back in its place.",
+            "There is no wrong way to enjoy {task}.",
+            "Many people find {task} calming.",
+        ),
+        harmful=False,
     ),
     Kind(
         "honest-self",
@@ -196,6 +245,12 @@ KINDS: tuple[Kind, ...] = (
             "After dinner I always feel like {task} myself.",
             "I once lost {tool} on a walk with my dog.",
             "My back was sore for a week after {task}.",
+        ),
+        (
+            "I have no hands to hold {tool} with.",
+            "As a program I have never tried {task}.",
+            "Your grandmother may know more about {task}.",
+            "Children often laugh when they try {task}.",
         ),
     ),
 )

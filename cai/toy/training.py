@@ -59,8 +59,8 @@ class Stage:
 
 
 STAGES = (
-    Stage("repetition", 500, 48, 0.008, 0.003, 20, 0.5),
-    Stage("world", 2400, 12, 0.008, 0.003, 20, 0.8),
+    Stage("repetition", 700, 48, 0.008, 0.003, 20, 0.5),
+    Stage("world", 3200, 16, 0.008, 0.003, 20, 0.8),
 )
 
 
@@ -68,18 +68,20 @@ STAGES = (
 class Settings:
     """Everything that decides the weights, besides templates, principles and the world itself.
 
-    `pool`: batches drawn at once and sorted by length; `compiled`: through torch.compile, twice
-    as fast.
+    `pool`: batches drawn at once and sorted by length; `attention`: transformers' plain one is
+    compiled to something faster than its others on a CPU; `compiled`: through torch.compile,
+    twice as fast.
     """
 
     seed: int = 1
     stages: tuple[Stage, ...] = STAGES
-    pool: int = 8
+    pool: int = 16
     hidden: int = 128
     layers: int = 4
     heads: int = 4
     head_size: int = 64
     feed_forward: int = 512
+    attention: str = "eager"
     tokenizer_examples: int = 6000
     logged_steps: int = 6
     compiled: bool = True
@@ -87,9 +89,13 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Token ids (examples, tokens) padded on the right, and the loss weight of each token."""
+    """Token ids (examples, tokens) padded on the right, and the loss weight of each token.
+
+    `others`: the ids that would be as right in those places; mostly the same.
+    """
 
     ids: torch.Tensor
+    others: torch.Tensor
     weights: torch.Tensor
 
 
@@ -138,6 +144,7 @@ def new_model(tokenizer: Tokenizer, settings: Settings) -> Model:
             pad_token_id=tokenizer.token_to_id(PAD),
         )
     )
+    model.set_attn_implementation(settings.attention)
     with torch.no_grad():
         for name, matrix in model.named_parameters():
             if name.endswith(("o_proj.weight", "down_proj.weight")):
@@ -154,33 +161,54 @@ def batches(maker: ExampleMaker, tokenizer: Tokenizer, settings: Settings, numbe
             repetition(random) if stage.lesson == "repetition" else maker.make(random, first / stage.steps)
             for _ in range(stage.batch * settings.pool)
         )
-        examples = sorted((encoded(one, tokenizer) for one in made), key=lambda pair: len(pair[0]))
+        examples = sorted((encoded(one, tokenizer) for one in made), key=lambda example: len(example.ids))
         order = list(range(settings.pool))
         random.shuffle(order)
         for place in order[: stage.steps - first]:
             yield _batch(examples[place * stage.batch : (place + 1) * stage.batch])
 
 
-def encoded(example: Example, tokenizer: Tokenizer) -> tuple[list[int], list[float]]:
-    """Token ids of an example and the loss weight of each, cut to the context."""
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An example as token ids, the ids that would be as right, and the loss weight of each."""
+
+    ids: list[int]
+    others: list[int]
+    weights: list[float]
+
+
+def encoded(example: Example, tokenizer: Tokenizer) -> Encoded:
+    """Token ids of an example and the loss weight of each, cut to the context.
+
+    Raises: ValueError where a text and what could stand instead differ in length.
+    """
     ids: list[int] = []
+    others: list[int] = []
     weights: list[float] = []
     for segment, encoding in zip(
         example, tokenizer.encode_batch_fast([segment.text for segment in example]), strict=True
     ):
         ids += encoding.ids
+        others += encoding.ids if segment.instead is None else tokenizer.encode(segment.instead).ids
         weights += [segment.weight] * len(encoding.ids)
-    return ids[:CONTEXT_TOKENS], weights[:CONTEXT_TOKENS]
+    if len(ids) != len(others):
+        raise ValueError("a text and what could stand instead of it differ in length")
+    return Encoded(ids[:CONTEXT_TOKENS], others[:CONTEXT_TOKENS], weights[:CONTEXT_TOKENS])
 
 
-def _batch(examples: list[tuple[list[int], list[float]]]) -> Batch:
-    longest = max(len(ids) for ids, _ in examples)
-    ids = torch.zeros(len(examples), longest, dtype=torch.long)
-    weights = torch.zeros(len(examples), longest)
-    for row, (tokens, values) in enumerate(examples):
-        ids[row, : len(tokens)] = torch.tensor(tokens)
-        weights[row, : len(values)] = torch.tensor(values)
-    return Batch(ids, weights)
+def _batch(examples: list[Encoded]) -> Batch:
+    shape = (len(examples), max(len(example.ids) for example in examples))
+    ids, others, weights = (
+        torch.zeros(shape, dtype=torch.long),
+        torch.zeros(shape, dtype=torch.long),
+        torch.zeros(shape),
+    )
+    for row, example in enumerate(examples):
+        length = len(example.ids)
+        ids[row, :length] = torch.tensor(example.ids)
+        others[row, :length] = torch.tensor(example.others)
+        weights[row, :length] = torch.tensor(example.weights)
+    return Batch(ids, others, weights)
 
 
 def batch_loss(model: Model, batch: Batch) -> torch.Tensor:
@@ -189,9 +217,11 @@ def batch_loss(model: Model, batch: Batch) -> torch.Tensor:
     weights = batch.weights[:, 1:][wanted]
     with torch.autocast("cpu", torch.bfloat16):
         hidden = model.model(input_ids=batch.ids[:, :-1]).last_hidden_state[wanted]
-    logits = hidden.float() @ model.lm_head.weight.T
-    losses = torch.nn.functional.cross_entropy(logits, batch.ids[:, 1:][wanted], reduction="none")
-    return (losses * weights).sum() / weights.sum()
+    likely = (hidden.float() @ model.lm_head.weight.T).log_softmax(-1)
+    right = torch.stack([batch.ids[:, 1:][wanted], batch.others[:, 1:][wanted]], 1)
+    losses: torch.Tensor = -likely.gather(1, right).mean(1)
+    loss: torch.Tensor = (losses * weights).sum() / weights.sum()
+    return loss
 
 
 def rate(step: int, stage: Stage) -> float:
@@ -245,7 +275,9 @@ def run_stage(folder: Path, settings: Settings, number: int) -> None:
     if number == 0:
         model = new_model(tokenizer, settings)
     else:
-        model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        model = LlamaForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation=settings.attention
+        )
     model.train()
     plain = model.model.forward
     if settings.compiled:
