@@ -231,8 +231,7 @@ def _include(
     try:
         path = _included_path(wanted.constitution, file.path)
     except InputError as error:
-        near = nearest(wanted.constitution, _constitutions_near(file.path))
-        reading.mistakes.append(f"{where}: {error.problem.rstrip('.')}{near}")
+        reading.mistakes.append(f"{where}: {error.problem.rstrip('.')}")
         return
     if path in chain:
         names = " > ".join(item.name for item in (*chain[chain.index(path) :], path))
@@ -278,12 +277,6 @@ def _included_path(name: str, including: Path) -> Path:
     if beside.is_file():
         return beside.resolve()
     return find(name, including.parent, "principles", ".yaml")
-
-
-def _constitutions_near(path: Path) -> set[str]:
-    """The names of constitutions that `path` could include."""
-    folders = [path.parent, shipped("principles")]
-    return {item.stem for folder in folders for item in folder.glob("*.yaml") if item != path}
 
 
 # ------------------------------------------------------------------------------ forms

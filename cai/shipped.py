@@ -8,9 +8,11 @@ What this module does not know: what the files hold.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from cai.errors import InputError
+from cai.mistake import nearest
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -51,4 +53,23 @@ def find(name: str, beside: Path | None, kind: str = "", suffix: str = "") -> Pa
         except InputError:
             candidates.append(Path("(the package)") / usual)
     places = ", ".join(dict.fromkeys(str(path) for path in candidates))
-    raise InputError(f"There is no {name}; looked at {places}.", "Check the name, or give a path.")
+    near = _near(name, candidates, kind, suffix)
+    told = f"{near} Looked at" if near.startswith(", did") else f"{near}; looked at"
+    raise InputError(f"There is no {name}{told} {places}.", "Check the name, or give a path.")
+
+
+def _near(name: str, candidates: list[Path], kind: str, suffix: str) -> str:
+    """`, did you mean 'x'?` by the names of files that lie where this one was looked for."""
+    folders = {path.parent for path in candidates if path.parent.is_dir()}
+    with contextlib.suppress(InputError):
+        folders |= {shipped(kind)} if kind else set()
+    names = {
+        item.stem if suffix else item.name
+        for folder in folders
+        for item in folder.iterdir()
+        if (
+            item.suffix == suffix and item.stem.partition(".")[0] if suffix else not item.name.startswith(".")
+        )
+    }
+    near = nearest(Path(name).stem if suffix else Path(name).name, names)
+    return near if near.startswith(", did") else ""

@@ -1,15 +1,14 @@
 """Strict YAML files: every mistake at once, with file, line and column, and the nearest valid name.
 
 YAML 1.2 (so `no` is a text), duplicate keys refused, tabs and wrong encodings named, size and
-depth bounded. `check` holds the data to a pydantic model and turns each of its complaints into
-`file:line:column: what is wrong`.
+depth bounded. `check` holds the data to a pydantic model and turns each of its complaints
+(cai/mistake.py) into `file:line:column: what is wrong`.
 
 What this module does not know: recipes, principles.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from cai.errors import InputError
+from cai.mistake import mistakes, nearest
 
 MAX_BYTES = 2_000_000
 MAX_DEPTH = 20
@@ -155,58 +155,15 @@ def validated(file: YamlFile, model: type[Model]) -> tuple[Model | None, list[st
     try:
         return model.model_validate(file.data), []
     except ValidationError as invalid:
-        return None, [_mistake(file, item, model) for item in invalid.errors()]
+        found = mistakes(invalid.errors(), file.data, model)
+        return None, [f"{file.where(item.keys)}: {item.sentence}" for item in found]
 
 
-def joined(mistakes: list[str]) -> str:
+def joined(found: list[str]) -> str:
     """Mistakes as one sentence or a list."""
-    if len(mistakes) == 1:
-        return mistakes[0]
-    return f"{len(mistakes)} mistakes:\n  " + "\n  ".join(mistakes)
+    if len(found) == 1:
+        return found[0]
+    return f"{len(found)} mistakes:\n  " + "\n  ".join(found)
 
 
-def _mistake(file: YamlFile, item: Any, model: type[BaseModel]) -> str:
-    keys = tuple(key for key in item["loc"])
-    known: tuple[Key, ...] = ()
-    node = file.data
-    for key in keys:  # a union's own tag stands in `loc` too: keep only real keys
-        if (isinstance(node, dict) and key in node) or (
-            isinstance(node, list) and isinstance(key, int) and key < len(node)
-        ):
-            node = node[key]
-            known = (*known, key)
-    where = file.where(known)
-    name = ".".join(str(key) for key in keys)
-    if item["type"] == "extra_forbidden":
-        return f"{where}: unknown key {keys[-1]!r}{nearest(str(keys[-1]), _names(model))}"
-    if item["type"] == "missing":
-        return f"{where}: {name} is missing"
-    text = item["msg"].removeprefix("Value error, ")
-    return f"{where}: {name}: {text[0].lower() + text[1:]}"
-
-
-def _names(model: type[BaseModel]) -> set[str]:
-    """All field names of a model and of the models inside it."""
-    names: set[str] = set()
-    todo: list[Any] = [model]
-    seen: set[Any] = set()
-    while todo:
-        item = todo.pop()
-        if item in seen:
-            continue
-        seen.add(item)
-        if isinstance(item, type) and issubclass(item, BaseModel):
-            for name, entry in item.model_fields.items():
-                names.add(entry.alias or name)
-                todo.append(entry.annotation)
-        todo.extend(getattr(item, "__args__", ()))
-    return names
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """`, did you mean 'x'?`, or the valid names, or nothing."""
-    known = sorted(set(names))
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if close:
-        return f", did you mean {close[0]!r}?"
-    return f" (known: {', '.join(known)})" if 0 < len(known) <= 12 else ""
+__all__ = ["YamlFile", "check", "joined", "nearest", "parse_yaml", "read_yaml", "validated"]
