@@ -17,7 +17,7 @@ from cai.cli.console import out
 from cai.errors import RunError
 
 if TYPE_CHECKING:
-    from cai.compare import Planted
+    from cai.compare import Comparison, Planted
     from cai.run_folder import RunFolder
 
 
@@ -53,8 +53,18 @@ def compare(
 
 def compare_run(target: Path, console: Console | None) -> Path:
     """Compare, write comparison.json, print; returns the file. Raises: CaiError."""
+    from cai.compare import print_comparison
+
+    run, comparison = compared(target)
+    if console is not None:
+        print_comparison(console, comparison)
+    return run.comparison
+
+
+def compared(target: Path) -> tuple[RunFolder, Comparison]:
+    """Compare and write comparison.json. Raises: CaiError."""
     from cai.compare import compare as compute
-    from cai.compare import print_comparison, write_comparison
+    from cai.compare import write_comparison
     from cai.run_folder import open_run
 
     run = open_run(target)
@@ -62,9 +72,7 @@ def compare_run(target: Path, console: Console | None) -> Path:
         raise RunError(f"The run {run.name} has no dataset yet.", f"Type: cai dataset {target}")
     comparison = compute(run.dataset, _planted(run))
     write_comparison(run.path, comparison)
-    if console is not None:
-        print_comparison(console, comparison)
-    return run.comparison
+    return run, comparison
 
 
 def _planted(run: RunFolder) -> dict[str, Planted] | None:

@@ -8,7 +8,7 @@
 What this package does not know: stores, engines, recipes, how a figure is computed, the Hub.
 """
 
-from cai.report.markdown import markdown
+from cai.report.markdown import markdown, write_markdown
 from cai.report.page import LARGEST_BYTES, write_report
 
-__all__ = ["LARGEST_BYTES", "markdown", "write_report"]
+__all__ = ["LARGEST_BYTES", "markdown", "write_markdown", "write_report"]

@@ -14,22 +14,15 @@ from cai.report.markup import Child, Html, join, tag
 from cai.report.tables import Head, more, note, paragraph, section, table
 
 _TITLES = {
-    "subset": "By subset",
-    "split": "By split",
-    "subset and split": "By subset and split",
-    "turns": "By length of the conversation, in turns",
-    "length difference": "By length difference (characters: the human's choice minus the other)",
-    "confidence": "By the AI's confidence (its probability of its own choice)",
-    "constitution": "By constitution",
+    "subset": "by subset",
+    "split": "by split",
+    "subset and split": "by subset and split",
+    "turns": "by length of the conversation, in turns",
+    "length difference": "by length difference (characters: the human's choice minus the other)",
+    "confidence": "by the AI's confidence (its probability of its own choice)",
+    "constitution": "by constitution",
 }
-_LINES = {
-    "ai": "the AI",
-    "longer": "the longer response",
-    "shorter": "the shorter response",
-    "refusal": "the response that refuses",
-    "less harmful": "the less harmful response",
-    "chance": "a coin",
-}
+_LINES = {"ai": "the AI", "chance": "a coin"}
 _TAG = 0.05
 """Lines whose adjusted p is below this are marked."""
 
@@ -89,7 +82,7 @@ def _main(comparison: Comparison) -> Html:
     if not lines:
         return note("No table of baselines was computed.")
     heads = [
-        Head("who labels", "words"),
+        Head("way to label", "words"),
         Head("agreement, ties half"),
         Head("95 % interval"),
         Head("says something"),
@@ -123,7 +116,9 @@ def _groups(comparison: Comparison) -> Html:
     shown = ("subset", "confidence")
     first: list[Child] = []
     for by in shown:
-        breakdown = next((item for item in comparison.breakdowns if item.by == by and item.groups), None)
+        breakdown = next(
+            (item for item in comparison.breakdowns if item.by == by and len(item.groups) > 1), None
+        )
         if breakdown is not None:
             first.append(_breakdown(breakdown, comparison))
     rest = [item for item in comparison.breakdowns if item.by not in shown and len(item.groups) > 1]
@@ -134,7 +129,7 @@ def _groups(comparison: Comparison) -> Html:
 
 
 def _breakdown(breakdown: Breakdown, comparison: Comparison) -> Html:
-    title = _TITLES.get(breakdown.by, f"By {breakdown.by}")
+    title = _TITLES.get(breakdown.by, f"by {breakdown.by}")
     heads = [
         Head(breakdown.by, "words"),
         Head("agreement"),
@@ -157,8 +152,9 @@ def _breakdown(breakdown: Breakdown, comparison: Comparison) -> Html:
     chart = None
     if breakdown.by == "confidence" and len(rows) > 1:
         about = "Agreement with the human label by the AI's probability of its own choice; the table below says the same."
-        chart = tag("figure", charts.by_confidence(breakdown.groups, about))
-    return join([tag("h3", title), chart, table(title, heads, rows, scan_note(comparison))])
+        shown = "Agreement by the AI's probability of its own choice; dashed: a coin."
+        chart = tag("figure", tag("figcaption", shown), charts.by_confidence(breakdown.groups, about))
+    return join([chart, table(f"Agreement, {title}", heads, rows, scan_note(comparison))])
 
 
 def _name(by: str, group: Group) -> Child:

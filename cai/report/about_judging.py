@@ -169,16 +169,11 @@ def _biases(comparison: Comparison) -> Html | None:
         ["evades, where one does", *(_counted(item.evasion) for item in labellers)],
         ["asks back, where one does", *(_counted(item.question) for item in labellers)],
     ]
-    return join(
-        [
-            tag("h3", "What each labeller tends to prefer"),
-            table(
-                "Both labellers on the same pairs",
-                heads,
-                rows,
-                "50 %: no leaning. Refusals and evasions are found by word patterns, which miss some.",
-            ),
-        ]
+    return table(
+        "What each labeller tends to prefer, on the same pairs",
+        heads,
+        rows,
+        "50 %: no leaning. Refusals and evasions are found by word patterns, which miss some.",
     )
 
 

@@ -96,16 +96,11 @@ def _changes(found: RevisionFigures) -> Html | None:
         Head("n"),
         Head("", "chart"),
     ]
-    return join(
-        [
-            tag("h3", "Before and after"),
-            table(
-                "Responses before and after revision, the same responses on both sides",
-                heads,
-                [_change(item) for item in found.changes],
-                "Hollow: before; full: after. Refusals, evasions and questions are found by word patterns.",
-            ),
-        ]
+    return table(
+        "Before and after revision, the same responses on both sides",
+        heads,
+        [_change(item) for item in found.changes],
+        "Hollow: before; full: after. Refusals, evasions and questions are found by word patterns.",
     )
 
 
@@ -181,22 +176,16 @@ def _preferred_by(found: RevisionFigures) -> Html | None:
 
 
 def _phrases(found: RevisionFigures, most: int) -> Html:
-    title = tag("h3", "What revisions repeat")
     if not found.phrases:
-        return join([title, note("No phrase stands in revisions far more often than in what they revise.")])
+        return note("No phrase stands in revisions far more often than in what they revise.")
     heads = [Head("phrase", "words"), Head("in revisions"), Head("in originals"), Head("a row", "words")]
     rows = [_phrase(number, item) for number, item in enumerate(found.phrases)]
     held = f"{numbers.share(found.phrase_share.value)} of {found.phrase_texts:,} revisions hold one of them"
-    return join(
-        [
-            title,
-            table(
-                "Words in a row that revisions hold far more often than the originals",
-                heads,
-                rows,
-                f"{held} (at most {most:,} were searched). Many: a sign of over-training, as the CAI paper notes.",
-            ),
-        ]
+    return table(
+        "What revisions repeat: words in a row that they hold far more often than the originals",
+        heads,
+        rows,
+        f"{held} (at most {most:,} were searched). Many: a sign of over-training, as the CAI paper notes.",
     )
 
 
@@ -210,9 +199,8 @@ def _phrase(number: int, item: Phrase) -> list[Child]:
 
 
 def _flags(found: RevisionFigures) -> Html:
-    title = tag("h3", "What was noticed about them")
     if not found.flags:
-        return join([title, note("Nothing was noticed about any revision.")])
+        return note("Nothing was noticed about any revision.")
     heads = [
         Head("flag", "words"),
         Head("rounds"),
@@ -230,7 +218,7 @@ def _flags(found: RevisionFigures) -> Html:
         ]
         for item in found.flags
     ]
-    return join([title, table("Flags of revisions", heads, rows)])
+    return table("What was noticed about revisions: flags", heads, rows)
 
 
 def _rows(rows: tuple[str, ...]) -> Html:

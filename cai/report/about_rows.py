@@ -185,7 +185,7 @@ def _filters(data: Mapping[str, Any]) -> Html:
         _select("flag", "Flag", [("", _options(flags))]),
         tag(
             "label",
-            "Search ids, names; texts once shown",
+            tag("span", "Search ids and names", id="sought"),
             tag("input", type="search", id="choose-q", autocomplete="off", spellcheck="false"),
             for_="choose-q",
         ),
@@ -238,7 +238,7 @@ def _table() -> Html:
     return join(
         [
             status,
-            tag("table", tag("caption", caption), head, body, id="rows-table", role="table"),
+            tag("table", tag("caption", caption), head, body, id="rows-table", class_="lines", role="table"),
             tag("p", tag("button", "Show more rows", type="button", id="more-rows", hidden=True)),
         ]
     )

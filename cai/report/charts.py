@@ -13,7 +13,7 @@ from cai.compare.figures import Bin, Estimate, Group, Rate
 from cai.report.markup import Html, tag
 
 WIDTH, HEIGHT = 340.0, 300.0
-LEFT, RIGHT, TOP, BOTTOM = 42.0, 10.0, 10.0, 40.0
+LEFT, RIGHT, TOP, BOTTOM = 42.0, 20.0, 10.0, 40.0
 STRIP = 120.0
 
 

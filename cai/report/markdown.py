@@ -6,6 +6,7 @@ What this module does not know: where the text will stand, how a figure is compu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from cai.compare.figures import Comparison, RevisionFigures
 from cai.report import numbers
@@ -16,9 +17,18 @@ _GROUPS = 12
 _ESCAPED = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>#|~"})
 
 
+def write_markdown(run_folder: Path, comparison: Comparison) -> Path:
+    """Write `report.md`, replacing it whole; returns its path."""
+    path = run_folder / "report.md"
+    new = path.with_name(".report.md-new")
+    new.write_text(markdown(comparison), encoding="utf-8")
+    new.replace(path)
+    return path
+
+
 def markdown(comparison: Comparison) -> str:
     """Verdict, figures, groups and principles as compact tables, every value with its interval."""
-    parts = [" ".join(_plain(sentence) for sentence in comparison.verdict)]
+    parts = [_plain(" ".join(comparison.verdict)).replace("\\`", "`")]
     if comparison.agreement.judged:
         parts += [_key(comparison), _baselines(comparison), _groups(comparison), _principles(comparison)]
     parts.append(_harm(comparison))

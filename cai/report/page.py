@@ -10,7 +10,7 @@ What this module does not know: how a figure is computed, how a section is writt
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -136,8 +136,8 @@ def _header(comparison: Comparison, run: str) -> Html:
     )  # fmt: skip
     return join(
         [
-            tag("div", tag("h1", f"AI labels beside human ones: {run}"), theme, class_="bar"),
-            tag("p", about, class_="note"),
+            tag("h1", "AI labels beside human ones: ", tag("bdi", run)),
+            tag("div", tag("p", about, class_="note"), theme, class_="bar"),
             tag(
                 "div",
                 paragraph(
@@ -170,12 +170,18 @@ def _main(comparison: Comparison, data: Mapping[str, Any], run: str) -> Html:
     links = [tag("li", tag("a", _CONTENTS[name], href=f"#{name}")) for name in there]
     return join(
         [
-            tag("p", " ".join(comparison.verdict), class_="verdict", id="verdict"),
+            tag("p", _sentences(comparison.verdict), class_="verdict", id="verdict"),
             about_agreement.key_figures(comparison),
             tag("nav", tag("ul", links, class_="contents"), aria_label="Sections"),
             sections,
         ]
     )
+
+
+def _sentences(verdict: Sequence[str]) -> list[Html]:
+    """The verdict's sentences; what stands in backticks is a command."""
+    parts = " ".join(verdict).split("`")
+    return [tag("code", part) if index % 2 else escape(part) for index, part in enumerate(parts)]
 
 
 def _made(comparison: Comparison) -> Html:

@@ -1,4 +1,7 @@
-"""Tables of the page: a caption, headings, numbers at the right, a place to scroll where one is wide.
+"""Tables of the page: a caption, headings, numbers at the right.
+
+On a narrow page the style lays a line's cells out below its name, each under its heading
+(`data-name`); the roles keep it a table for those who hear it.
 
 What this module does not know: figures.
 """
@@ -26,18 +29,31 @@ def table(caption: str, heads: Sequence[Head], rows: Sequence[Sequence[Child]], 
     """A table whose first column names its lines; `note` stands under it."""
     shown = rows[:LONGEST]
     left = len(rows) - len(shown)
-    head = tag("tr", [tag("th", item.name, scope="col", class_=item.kind) for item in heads])
-    body = [tag("tr", [_cell(heads[i], cell, i == 0) for i, cell in enumerate(row)]) for row in shown]
+    head = tag("tr", [_heading(item) for item in heads], role="row")
+    body = [
+        tag("tr", [_cell(heads[i], cell, i == 0) for i, cell in enumerate(row)], role="row") for row in shown
+    ]
     more = tag("p", f"{left:,} more lines stand in comparison.json.", class_="note") if left else None
-    whole = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", body))
+    whole = tag(
+        "table",
+        tag("caption", caption),
+        tag("thead", head, role="rowgroup"),
+        tag("tbody", body, role="rowgroup"),
+        class_="lines",
+        role="table",
+    )
     under = tag("p", note, class_="note") if note else None
     return join([tag("div", whole, class_="scroll"), more, under])
 
 
+def _heading(head: Head) -> Html:
+    return tag("th", head.name, scope="col", role="columnheader", class_=head.kind)
+
+
 def _cell(head: Head, cell: Child, first: bool) -> Html:
     if first:
-        return tag("th", cell, scope="row", class_=head.kind)
-    return tag("td", cell, class_=head.kind)
+        return tag("th", cell, scope="row", role="rowheader", class_=head.kind)
+    return tag("td", cell, role="cell", class_=head.kind, data_name=head.name or None)
 
 
 def more(summary: str, *children: Child) -> Html:

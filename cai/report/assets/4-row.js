@@ -72,6 +72,7 @@ function responses(row, page) {
 /** Every judgement of one pair: a line for each principle (and sample), both orders side by side. */
 function judged(item, row, page) {
   const names = `${item.first} or ${item.second}`;
+  const heads = [["Principle", "words"], [`${item.first} is A`, "number"], [`${item.first} is B`, "number"], ["Mean", "number"], ["0 to 1", "chart"]];
   const lines = new Map();
   for (const [principle, order, p, why, sample] of item.judgements) {
     const key = `${principle} ${sample || 0}`;
@@ -82,32 +83,31 @@ function judged(item, row, page) {
     const known = said.filter((value) => typeof value === "number");
     const mean = known.length === 2 ? (known[0] + known[1]) / 2 : null;
     const show = (value) => (typeof value === "string" ? `abstained (${value})` : probability(value));
-    return element("tr", null,
-      element("th", { scope: "row" }, visible(page.data.principles[principle]), sample ? ` (${sample + 1})` : null),
-      element("td", { class: "number" }, show(said[0])),
-      element("td", { class: "number" }, show(said[1])),
-      element("td", { class: "number" }, probability(mean)),
-      element("td", { class: "chart" }, orders(known)));
+    const cell = (name, value) => element("td", { class: "number", role: "cell", "data-name": name }, value);
+    return element("tr", { role: "row" },
+      element("th", { scope: "row", role: "rowheader" }, visible(page.data.principles[principle]), sample ? ` (${sample + 1})` : null),
+      cell(heads[1][0], show(said[0])), cell(heads[2][0], show(said[1])), cell(heads[3][0], probability(mean)),
+      element("td", { class: "chart", role: "cell" }, orders(said)));
   });
   const judge = page.data.judges.length > 1 ? `, by ${item.judge}` : "";
   const heading = item.kind === "human" ? `Judgements of the pair${judge}` : `Judgements: ${names}${judge}`;
   const result = `P(${item.first} is better than ${item.second}) = ${probability(item.p)}; mass on the options ${probability(item.mass)}.`;
-  const heads = [["Principle", ""], [`${item.first} shown as A`, "number"], [`${item.first} shown as B`, "number"], ["Mean", "number"], ["0 to 1", "chart"]];
   return [
     element("h4", null, visible(heading)),
-    element("div", { class: "scroll" }, element("table", null,
+    element("div", { class: "scroll" }, element("table", { class: "lines", role: "table" },
       element("caption", null, visible(result)),
-      element("thead", null, element("tr", null, heads.map(([name, kind]) => element("th", { scope: "col", class: kind || null }, visible(name))))),
-      element("tbody", null, body)))];
+      element("thead", { role: "rowgroup" }, element("tr", { role: "row" }, heads.map(([name, kind]) => element("th", { scope: "col", role: "columnheader", class: kind }, visible(name))))),
+      element("tbody", { role: "rowgroup" }, body)))];
 }
 
-/** Both orders as dots on a line from 0 to 1. */
+/** Both orders as dots on a line from 0 to 1; hollow where the first was shown as B. */
 function orders(values) {
   const at = (value) => (4 + 112 * value).toFixed(1);
   return drawn("svg", { class: "strip", viewBox: "0 0 120 16", "aria-hidden": "true" },
     drawn("line", { x1: 4, x2: 116, y1: 8, y2: 8, class: "axis" }),
     drawn("line", { x1: 60, x2: 60, y1: 2, y2: 14, class: "reference" }),
-    ...values.map((value, order) => drawn("circle", { cx: at(value), cy: 8, r: 3.5, class: order ? "dot hollow" : "dot" })));
+    ...values.flatMap((value, order) => (typeof value === "number"
+      ? [drawn("circle", { cx: at(value), cy: 8, r: 3.5, class: order ? "dot hollow" : "dot" })] : [])));
 }
 
 /** Every round of one response's revision: critique, and what it changed. */

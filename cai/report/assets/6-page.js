@@ -35,6 +35,8 @@ class Page {
       const text = this.data.texts[Number(place.dataset.text)];
       place.replaceChildren(...(shown ? [element("bdi", null, visible(text))] : [document.createTextNode("hidden")]));
     }
+    const sought = document.getElementById("sought");
+    if (sought) sought.textContent = shown ? "Search ids, names and texts" : "Search ids and names";
     if (this.rows) this.rows.draw();
   }
 
