@@ -6,8 +6,6 @@ What this module does not know: how a row is worked on (cai/job.py), what a pilo
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from rich.markup import escape
 
 from cai.cli import printable
 from cai.cli.console import err, out
+from cai.cli.interrupts import Interrupts
 from cai.errors import CaiError, RunError
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ async def _go(live: LiveRun, stage: str, total: int, only: Callable[[str], bool]
     from cai.job import Progress
 
     live.job.progress = Progress(total=total)
-    with _Interrupts(live.job.stop) as interrupts:
+    with Interrupts(live.job.stop) as interrupts:
         async with Display(stage, live.job.progress, live.ask, err()):
             await live.job.work(live.rows_in_flight, only)
     return interrupts.seen > 0
@@ -184,36 +183,6 @@ def _finish(target: Path) -> None:
 
     build_run(target, console=err())
     compare_run(target, console=out())
-
-
-class _Interrupts:
-    """The first Ctrl-C (or SIGTERM) ends the job gently, the second at once."""
-
-    def __init__(self, stop: Callable[[], None]) -> None:
-        self._stop = stop
-        self.seen = 0
-
-    def __enter__(self) -> _Interrupts:
-        loop = asyncio.get_running_loop()
-        task = asyncio.current_task()
-        assert task is not None
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._interrupt, task)
-        return self
-
-    def _interrupt(self, task: asyncio.Task[object]) -> None:
-        self.seen += 1
-        if self.seen == 1:
-            err().print("Stopping: what is under way is finished and kept. Ctrl-C again stops at once.")
-            self._stop()
-        else:
-            task.cancel()
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
-        return self.seen > 1 and kind is not None and issubclass(kind, asyncio.CancelledError)
 
 
 __all__ = ["CaiError", "enter", "run", "work"]

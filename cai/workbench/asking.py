@@ -11,6 +11,7 @@ What this module does not know: what is asked and why.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Self
 
 from cai.ask import Ask, RowAsk
@@ -26,12 +27,14 @@ from cai.store import Store
 class Asking:
     """A run's engines, ready to be asked; use it as an asynchronous context manager.
 
-    `names`: the engines that will be needed. Raises on entering: RunLockedError where another
+    `names`: the engines that will be needed; `store`: where answers are kept, if not on the
+    workbench. Raises on entering: RunLockedError where another
     workbench of this run is at work; InputError and its kinds; EngineError; StoreError.
     """
 
-    def __init__(self, run: RunFolder, names: Sequence[str] | None = None) -> None:
+    def __init__(self, run: RunFolder, names: Sequence[str] | None = None, store: Path | None = None) -> None:
         self.run = run
+        self.place = store if store is not None else run.path / "workbench" / "store"
         self.recipe: Recipe = load_recipe(run.recipe)
         self.inputs: Inputs = load_inputs(self.recipe, run.path)
         self.names = list(names if names is not None else self.recipe.engines_used())
@@ -43,7 +46,7 @@ class Asking:
 
     async def __aenter__(self) -> Self:
         try:
-            own = Store(self.run.path / "workbench" / "store", writable=True)
+            own = Store(self.place, writable=True)
             self._stores.append(own)
             reuse = []
             if self.run.store.is_dir():
