@@ -89,14 +89,14 @@ def _export(run: RunFolder, place: Path, size: int, seed: int | None, console: C
             console.print(f"  {items} of the {pairs:,} pairs {named[cell]}", soft_wrap=True)
     console.print(
         f"Open {shown}/sheet.html in a browser (or fill in {shown}/sheet.csv); leave key.json closed.\n"
-        f"Then type: cai review {escape(run.shown)}{_out(place, run)} --answers FILE.csv --reviewer NAME",
+        f"Then type: cai review {escape(run.shown + _out(place, run))} --answers FILE.csv --reviewer NAME",
         soft_wrap=True,
     )
 
 
 def _out(place: Path, run: RunFolder) -> str:
     standard = place.resolve() == (run.path / "review").resolve()
-    return "" if standard else f" --out {escape(os.path.relpath(place))}"
+    return "" if standard else f" --out {os.path.relpath(place)}"
 
 
 def _read(run: RunFolder, place: Path, path: Path, reviewer: str, console: Console | None) -> None:

@@ -22,6 +22,7 @@ from cai.compare.figures import FORM, Comparison, Constants, JudgePair, Judging
 from cai.compare.harm import harm_figures
 from cai.compare.judging import Opinions, between_judges, judging, matrices, opinions, principles
 from cai.compare.literature import LITERATURE
+from cai.compare.person import REVIEW, person_of_run
 from cai.compare.planted import Planted, planted_figures
 from cai.compare.revisions import revision_figures
 from cai.compare.traces import ABSTAINED, Table, Traces, read_traces
@@ -80,6 +81,7 @@ def compare(dataset_folder: Path, planted: Mapping[str, Planted] | None = None) 
         disagreements=disagreements(traces, human.pairs, human.opinions, tie_threshold),
         planted=planted_figures(human.pairs, planted) if planted is not None else None,
         literature=LITERATURE,
+        person=person_of_run(dataset_folder.parent / REVIEW, summary["generation"], tie_threshold),
     )
     return replace(made, verdict=tuple(verdict(made)))
 

@@ -45,6 +45,8 @@ from cai.review.key import Answers, Cell, Item, Key, read_key, read_reviewers
 
 Floats = NDArray[np.float64]
 CONFIDENCE = 0.95
+REVIEW = "review"
+"""The folder in a run's folder that holds the sheet and the answers which the comparison shows."""
 _log = logging.getLogger("cai.review")
 
 
