@@ -28,9 +28,9 @@ app = typer.Typer(
 
 def _verbs() -> None:
     """Enter every verb; each module imports what is heavy only when it runs."""
-    from cai.cli import compare, dataset, demo, init, principles, run, serve, show, status
+    from cai.cli import compare, dataset, demo, doctor, init, principles, review, run, serve, show, status
 
-    for verb in (init, principles, run, status, show, dataset, compare, serve, demo):
+    for verb in (init, principles, run, status, show, dataset, compare, review, serve, doctor, demo):
         verb.enter(app)
 
 

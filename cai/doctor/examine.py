@@ -96,6 +96,7 @@ class Diagnosis:
     said: str = ""
     pairs: int = 0
     requests: int = 0
+    context_tokens: int | None = None
 
 
 async def examine(

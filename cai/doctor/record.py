@@ -26,6 +26,7 @@ def record(diagnosis: Diagnosis) -> dict[str, Any]:
         "detail": diagnosis.detail,
         "pairs": diagnosis.pairs,
         "requests": diagnosis.requests,
+        "context_tokens": diagnosis.context_tokens,
         "figures": _plain(diagnosis.figures),
         "option_mass": _plain(diagnosis.mass),
         "said": diagnosis.said,
