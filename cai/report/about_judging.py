@@ -88,14 +88,11 @@ def _matrix(matrix: PrincipleMatrix) -> Html | None:
         cells = [_cell(matrix.same[i][j], i == j, matrix.n[i][j]) for j in range(count)]
         body.append(tag("tr", tag("th", f"{i + 1} {name}", scope="row"), cells))
     whole = tag(
-        "table",
-        tag("caption", caption),
-        tag("thead", tag("tr", head)),
-        tag("tbody", body),
-        class_="matrix",
+        "table", tag("thead", tag("tr", head)), tag("tbody", body), class_="matrix", aria_label=caption
     )
     region = tag("div", whole, class_="scroll", tabindex=0, role="region", aria_label=caption)
-    return join([region, note("Of the human pairs that both decide. Darker: they agree more often.")])
+    meaning = note("Of the human pairs that both decide. Darker: they agree more often.")
+    return tag("figure", tag("figcaption", caption), region, meaning)
 
 
 def _cell(value: float | None, own: bool, n: int) -> Html:

@@ -20,8 +20,9 @@ function drawn(name, attributes, ...children) {
   return made;
 }
 
-// Controls, marks of writing direction, characters of no width, line separators, private ones.
-const UNSEEN = /([\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\uffff\ue000-\uf8ff]|[\u{e0000}-\u{e0fff}])/u;
+// Controls, marks of writing direction, characters of no width, line separators, private ones. Joiners
+// are left alone after other than ASCII: emoji and many scripts are written with them.
+const UNSEEN = /([\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f]|(?<=^|[\u0000-\u007f])[\u200c\u200d]|[\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\ufffb\ufffe\uffff\ue000-\uf8ff]|[\u{e0000}-\u{e0fff}])/u;
 
 /** Nodes that show a string: what cannot be seen is written as its number. */
 function visible(string) {
