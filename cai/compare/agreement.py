@@ -10,7 +10,6 @@ What this module does not know: files, principles, how figures are shown.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -106,18 +105,19 @@ def breakdowns(pairs: Table, names: list[str]) -> tuple[Breakdown, ...]:
         _by_name("split", pairs, pairs["split"]),
         _by_name("subset and split", pairs, both),
         _by_name("constitution", pairs, constitution),
-        _by_name("turns", pairs, pairs["turns"], str),
+        _by_name("turns", pairs, pairs["turns"]),
         _by_number("length difference", pairs, difference.astype(np.float64)),
         _by_number("confidence", pairs, np.abs(pairs["probability"] - 0.5)),
     )
 
 
-def _by_name(by: str, pairs: Table, values: NDArray[Any], text: Callable[[Any], str] = str) -> Breakdown:
-    kinds, code = np.unique(values, return_inverse=True)
-    parts = [np.flatnonzero(code == number) for number in range(len(kinds))]
-    return _breakdown(
-        by, pairs, [(text(kind), None, None, part) for kind, part in zip(kinds, parts, strict=True)]
-    )
+def _by_name(by: str, pairs: Table, values: NDArray[Any]) -> Breakdown:
+    places: dict[Any, int] = {}
+    code = np.array([places.setdefault(value, len(places)) for value in values.tolist()], np.int64)
+    groups: list[tuple[str, float | None, float | None, Ints]] = [
+        (str(kind), None, None, np.flatnonzero(code == place)) for kind, place in sorted(places.items())
+    ]
+    return _breakdown(by, pairs, groups)
 
 
 def _by_number(by: str, pairs: Table, values: Floats) -> Breakdown:

@@ -97,13 +97,11 @@ def terms(names: list[str], features: Floats, first: NDArray[np.bool_], cluster:
     found = regression.fit(features[:, kept], first, cluster)
     if found is None:
         return ()
-    from scipy.stats import norm
-
     made = []
     for place, index in enumerate(kept):
         value = float(found.coefficients[place])
         error = math.sqrt(float(found.covariance[place, place]))
-        half = float(norm.ppf((1 + statistics.CONFIDENCE) / 2)) * error
-        p = 2 * float(norm.sf(abs(value) / error)) if error > 0 else None
+        half = statistics.Z * error
+        p = statistics.two_sided(value / error) if error > 0 else None
         made.append(Term(names[index], Estimate(value, value - half, value + half, len(first)), p))
     return tuple(made)

@@ -108,30 +108,37 @@ def _recalibrations(forecast: Floats, happened: Bools, cluster: Ints, seed: int)
     if whole is not None:
 
         def temperature(fitted: Bools, applied: Bools) -> Floats:
-            found = regression.logistic(odds[fitted], happened[fitted])
+            found = regression.logistic(odds[fitted], happened[fitted], start=whole.coefficients)
             slope = found[0] if found is not None else 1.0
             return regression.sigmoid(odds[applied, 0] * slope)
 
-        half = 1.959964 * math.sqrt(float(whole.covariance[0, 0]))
+        half = statistics.Z * math.sqrt(float(whole.covariance[0, 0]))
         value = float(whole.coefficients[0])
         slope = Estimate(value, value - half, value + half, len(forecast))
         after = regression.cross_fitted(fold, temperature)
         made.append(_recalibration("temperature", forecast, after, happened, cluster, slope))
 
     def isotonic(fitted: Bools, applied: Bools) -> Floats:
-        from sklearn.isotonic import IsotonicRegression
-
-        # both ways round, so that it does not matter which response stands first
-        known = np.concatenate([forecast[fitted], 1 - forecast[fitted]])
-        told = np.concatenate([happened[fitted], ~happened[fitted]]).astype(np.float64)
-        least = 1 / (2 + np.count_nonzero(fitted))
-        curve = IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip").fit(known, told)
-        mapped: Floats = curve.predict(forecast[applied])
-        return mapped
+        return _rising(forecast[fitted], happened[fitted], forecast[applied])
 
     after = regression.cross_fitted(fold, isotonic)
     made.append(_recalibration("isotonic", forecast, after, happened, cluster, None))
     return tuple(made)
+
+
+def _rising(known: Floats, happened: Bools, wanted: Floats) -> Floats:
+    """The rising curve nearest to what happened, the same both ways round: it does not matter which
+    response stands first. Kept away from 0 and 1 by one case in all that are known."""
+    from scipy.optimize import isotonic_regression
+
+    places, code, counts = np.unique(
+        np.concatenate([known, 1 - known]), return_inverse=True, return_counts=True
+    )
+    told = np.bincount(code, weights=np.concatenate([happened, ~happened])) / counts
+    curve = isotonic_regression(told, weights=counts.astype(np.float64)).x
+    least = 1 / (2 + len(known))
+    made: Floats = np.interp(wanted, places, np.clip(curve, least, 1 - least))
+    return made
 
 
 def _recalibration(

@@ -41,8 +41,10 @@ def predicted(pairs: Table, found: Opinions, second: Bools, seed: int) -> Floats
     first = ~second
     shown = np.where(second[:, None], -features, features)
 
+    whole_fit = regression.logistic(shown, first, RIDGE)
+
     def make(fitted: Bools, applied: Bools) -> Floats:
-        beta = regression.logistic(shown[fitted], first[fitted], RIDGE)
+        beta = regression.logistic(shown[fitted], first[fitted], RIDGE, whole_fit)
         weights = beta if beta is not None else np.zeros(shown.shape[1])
         return regression.sigmoid(shown[applied] @ weights)
 

@@ -150,7 +150,7 @@ def _log_odds(new: int, old: int, n: int) -> Estimate:
     """Of two shares of `n` texts, halves added to each count, with Woolf's interval."""
     cells = (new + 0.5, n - new + 0.5, old + 0.5, n - old + 0.5)
     value = math.log(cells[0] * cells[3] / (cells[1] * cells[2]))
-    half = 1.959964 * math.sqrt(sum(1 / cell for cell in cells))
+    half = statistics.Z * math.sqrt(sum(1 / cell for cell in cells))
     return Estimate(value, value - half, value + half, n)
 
 

@@ -36,13 +36,16 @@ class Fit:
     covariance: Floats
 
 
-def logistic(features: Floats, label: Bools, ridge: float = 0.0) -> Floats | None:
+def logistic(
+    features: Floats, label: Bools, ridge: float = 0.0, start: Floats | None = None
+) -> Floats | None:
     """The coefficients; None where they do not exist (perfect separation, dependent features).
 
     `features`: (pairs, features). `ridge`: penalty on half the squared length of the coefficients.
+    `start`: where to begin; it saves time and changes nothing else.
     """
     width = features.shape[1]
-    beta: Floats = np.zeros(width)
+    beta: Floats = np.zeros(width) if start is None else start
     for _ in range(_STEPS):
         probability = sigmoid(features @ beta)
         gradient = features.T @ (label - probability) - ridge * beta

@@ -1,7 +1,6 @@
 """The statistics that a comparison is made of; arrays in, figures out.
 
-SciPy, statsmodels and scikit-learn are imported when a function first needs them: the command
-line must start fast.
+SciPy is imported when a function first needs it: the command line must start fast.
 
 What this module does not know: rows, labels, files.
 """
@@ -20,6 +19,8 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 CONFIDENCE = 0.95
+Z = 1.959963984540054
+"""The normal quantile that goes with it."""
 SMALL_GROUP = 30
 """Fewer pairs make a line of a table `small`: neither tested nor ranked."""
 
@@ -38,10 +39,10 @@ def rate(count: float, n: int) -> Rate:
 
 
 def _wilson(count: float, n: float) -> tuple[float, float]:
-    from statsmodels.stats.proportion import proportion_confint
-
-    low, high = proportion_confint(count, n, alpha=1 - CONFIDENCE, method="wilson")
-    return max(0.0, float(low)), min(1.0, float(high))
+    share, z = count / n, Z
+    middle = share + z**2 / (2 * n)
+    half = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return max(0.0, (middle - half) / (1 + z**2 / n)), min(1.0, (middle + half) / (1 + z**2 / n))
 
 
 def share(yes: Bools) -> Rate:
@@ -98,9 +99,9 @@ def clustered_mean(values: Floats, cluster: NDArray[np.int64]) -> Estimate:
     residuals = np.bincount(cluster, weights=values - value)[sizes > 0]
     if len(residuals) < 2:
         return Estimate(value, None, None, n)
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
-    half = float(t.ppf((1 + CONFIDENCE) / 2, len(residuals) - 1)) * math.sqrt(_ratio_variance(residuals, n))
+    half = float(stdtrit(len(residuals) - 1, (1 + CONFIDENCE) / 2)) * math.sqrt(_ratio_variance(residuals, n))
     return Estimate(value, value - half, value + half, n)
 
 
@@ -143,8 +144,6 @@ def apart(groups: list[tuple[float, int]], small: int) -> tuple[Scanned, ...]:
     Groups of fewer than `small` are neither tested nor ranked. Two-sided z-test of two
     proportions, values taken as independent.
     """
-    from scipy.stats import norm
-
     total, everything = sum(yes for yes, _ in groups), sum(n for _, n in groups)
     found: list[float | None] = []
     for yes, n in groups:
@@ -154,29 +153,39 @@ def apart(groups: list[tuple[float, int]], small: int) -> tuple[Scanned, ...]:
             found.append(None)
             continue
         z = (yes / n - (total - yes) / (everything - n)) / math.sqrt(spread * (1 / n + 1 / (everything - n)))
-        found.append(2 * float(norm.sf(abs(z))))
+        found.append(two_sided(z))
     return scanned([yes / n if n else None for yes, n in groups], [n for _, n in groups], found, small)
+
+
+def two_sided(z: float) -> float:
+    """The chance that a standard normal lies at least as far from 0."""
+    return math.erfc(abs(z) / math.sqrt(2))
 
 
 def scanned(
     values: list[float | None], sizes: list[int], p: list[float | None], small: int
 ) -> tuple[Scanned, ...]:
-    """Adjust a table's p-values for their number (Benjamini and Hochberg 1995), and rank its lines."""
-    tested = [index for index, item in enumerate(p) if item is not None]
-    q: dict[int, float] = {}
-    if tested:
-        from scipy.stats import false_discovery_control
-
-        q = dict(zip(tested, false_discovery_control([p[index] for index in tested]), strict=True))
+    """Adjust a table's p-values for their number, and rank its lines."""
+    q = adjusted(p)
     known_values = [
         (value, index)
         for index, (value, n) in enumerate(zip(values, sizes, strict=True))
         if value is not None and n >= small
     ]
-    ranks = {index: rank for rank, (_, index) in enumerate(sorted(known_values), start=1)}
-    return tuple(
-        Scanned(sizes[i] < small, p[i], float(q[i]) if i in q else None, ranks.get(i)) for i in range(len(p))
-    )
+    order = {index: rank for rank, (_, index) in enumerate(sorted(known_values), start=1)}
+    return tuple(Scanned(sizes[i] < small, p[i], q[i], order.get(i)) for i in range(len(p)))
+
+
+def adjusted(p: list[float | None]) -> list[float | None]:
+    """The p-values adjusted for how many there are; None is not counted. Source: Benjamini & Hochberg 1995."""
+    tested = sorted((value, index) for index, value in enumerate(p) if value is not None)
+    made: list[float | None] = [None] * len(p)
+    least = 1.0
+    for rank in range(len(tested), 0, -1):
+        value, index = tested[rank - 1]
+        least = min(least, value * len(tested) / rank)
+        made[index] = least
+    return made
 
 
 def mcnemar(only_one: int, only_other: int) -> float | None:
@@ -188,11 +197,17 @@ def mcnemar(only_one: int, only_other: int) -> float | None:
     discordant = only_one + only_other
     if discordant == 0:
         return None
-    from scipy.stats import binomtest, chi2
-
     if discordant < 25:
-        return float(binomtest(only_one, discordant).pvalue)
-    return float(chi2.sf((only_one - only_other) ** 2 / discordant, 1))
+        tail = sum(math.comb(discordant, k) for k in range(min(only_one, only_other) + 1))
+        return min(1.0, float(2 * tail) / float(2**discordant))
+    return two_sided((only_one - only_other) / math.sqrt(discordant))
+
+
+def ranks(values: Floats) -> Floats:
+    """Ranks from 1, equal values sharing their mean rank."""
+    _, code, counts = np.unique(values, return_inverse=True, return_counts=True)
+    made: Floats = (np.cumsum(counts) - (counts - 1) / 2)[code]
+    return made
 
 
 def auroc(score: Floats, happened: Bools, cluster: NDArray[np.int64]) -> Estimate:
@@ -201,15 +216,13 @@ def auroc(score: Floats, happened: Bools, cluster: NDArray[np.int64]) -> Estimat
     The interval allows for clusters and is made on the logit, so that it stays within 0 and 1.
     Source: DeLong et al. 1988; Obuchowski 1997 (clusters).
     """
-    from scipy.stats import norm, rankdata
-
     n, yes = len(score), int(np.count_nonzero(happened))
     no = n - yes
     if yes == 0 or no == 0:
         return Estimate(None, None, None, n)
-    overall = rankdata(score)
-    true_part = (overall[happened] - rankdata(score[happened])) / no
-    false_part = 1 - (overall[~happened] - rankdata(score[~happened])) / yes
+    overall = ranks(score)
+    true_part = (overall[happened] - ranks(score[happened])) / no
+    false_part = 1 - (overall[~happened] - ranks(score[~happened])) / yes
     area = float(true_part.mean())
     width = int(cluster.max()) + 1
     residuals = np.bincount(cluster[happened], weights=(true_part - area) / yes, minlength=width)
@@ -218,7 +231,7 @@ def auroc(score: Floats, happened: Bools, cluster: NDArray[np.int64]) -> Estimat
     variance = float(np.sum(residuals**2)) * clusters / max(1, clusters - 1)
     if not 0 < area < 1 or variance == 0:
         return Estimate(area, None, None, n)
-    half = float(norm.ppf((1 + CONFIDENCE) / 2)) * math.sqrt(variance) / (area * (1 - area))
+    half = Z * math.sqrt(variance) / (area * (1 - area))
     middle = math.log(area / (1 - area))
     return Estimate(area, 1 / (1 + math.exp(half - middle)), 1 / (1 + math.exp(-half - middle)), n)
 
