@@ -8,7 +8,7 @@ What this module does not know: how a figure is computed, how the paragraph is s
 
 from __future__ import annotations
 
-from cai.compare.figures import Comparison, Labeller, Rate
+from cai.compare.figures import Comparison, Estimate, Labeller, Rate
 
 FEW_PAIRS = 200
 LOW_COVERAGE = 0.8
@@ -46,7 +46,7 @@ def _percent(value: float | None) -> str:
     return "none" if value is None else f"{100 * value:.1f} %"
 
 
-def _with_interval(rate: Rate) -> str:
+def _with_interval(rate: Rate | Estimate) -> str:
     if rate.value is None or rate.low is None or rate.high is None:
         return "none"
     return f"{100 * rate.value:.1f} % ({100 * rate.low:.1f} to {100 * rate.high:.1f})"
@@ -185,6 +185,13 @@ def _who_is_right(comparison: Comparison) -> list[str]:
             f"The truth was planted here: the AI is right in {_with_interval(truth.ai)}, "
             f"the human label in {_with_interval(truth.human)}."
         ]
+    person = comparison.person
+    if person is not None and person.ai.weighted.value is not None:
+        return [
+            f"By a person's answers to a blind sample of {person.items:,} pairs ({person.answered:,} answered), the AI is "
+            f"right in {_with_interval(person.ai.weighted)}, the human label in {_with_interval(person.human.weighted)}; "
+            f"where the two differ, the person sides with the AI in {_with_interval(person.differ.sided.weighted)}."
+        ]
     if comparison.lists and any(item.name == "flips" and item.total for item in comparison.lists):
         return ["Where the two differ, these labels alone cannot say who is right."]
     return []
@@ -203,4 +210,6 @@ def _next(comparison: Comparison) -> str:
         return "Next: try a stronger judge, or letting it reason first; do not train on these labels."
     if not beats_baseline(comparison):
         return "Next: do not pay for this judge yet; try a stronger one, other principles, or letting it reason first."
+    if comparison.person is not None:
+        return "Next: read the best supported flips, and those that the person decided for the human label."
     return "Next: let a person judge a blind sample of disagreements (`cai review`), and read the best supported flips."

@@ -60,6 +60,7 @@
   const go = (to) => {
     index = Math.min(Math.max(to, 0), items.length - 1);
     show();
+    window.scrollTo(0, 0);
   };
   const open = () => items.findIndex(({ item }) => !answers.has(item));
   const answer = (name) => {
