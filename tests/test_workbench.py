@@ -23,13 +23,15 @@ def generate(request):
 
 def score(request):
     text = request.rendered.messages[0].text
+    if "<response_a>" not in text:
+        return [0.5, 0.5]
     a, b = text.index("<response_a>"), text.index("<response_b>")
     if "Silent?" in text:
         return [0.1, 0.1]
     if "Place?" in text:
         return [0.8, 0.2]
     sure = 0.9 if "warmer" in text else 0.7
-    kind_is_a = "Hello" in text[a:b]
+    kind_is_a = any(word in text[a:b] for word in ("Hello", "A fine", "A text"))
     return [sure, 1 - sure] if kind_is_a else [1 - sure, sure]
 """
 CONSTITUTION = """\
@@ -153,3 +155,44 @@ def test_a_word_diff_gives_both_texts_back() -> None:
     assert ("new", " very") in pieces or ("new", "very ") in pieces
     assert word_diff("same", "same") == [("same", "same")]
     assert word_diff("", "new") == [("new", "new")]
+
+
+def test_a_diff_tells_flips_both_agreements_and_what_the_run_would_ask_again(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    [own] = [item for item in tmp_path.rglob("own.yaml") if "frozen" not in item.parts]
+    own.write_text(CONSTITUTION.split("  - id: place")[0].format(question="Which is kinder?"))
+    assert _cai("run", run, "--yes", "--skip-doctor").returncode == 0
+    new = tmp_path / "new" / "own.yaml"
+    new.parent.mkdir()
+    turned = CONSTITUTION.split("  - id: place")[0].format(question="Which is kinder?")
+    new.write_text(turned + "    polarity: worse\n")
+    done = _cai("principles", "diff", own, new, "--run", run, "--sample", 4, "--json")
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)
+    assert made["changes"]["direct"] == 0  # a polarity asks nothing again
+    assert made["difference"]["flipped"]["count"] == 4
+    before = made["difference"]["agreement_before"]["value"]
+    assert made["difference"]["agreement_after"]["value"] == pytest.approx(1 - before)
+    new.write_text(turned.replace("kinder", "warmer"))
+    made = json.loads(_cai("principles", "diff", own, new, "--run", run, "--sample", 0, "--json").stdout)
+    assert made["changes"]["stages"] == {"judgement": 4 * 2 * 2}  # rows x orders x (human, revised)
+    assert made["changes"]["follow_at_most"] == 0
+    told = _cai("principles", "diff", own, new, "--run", run, "--sample", 4)
+    assert "16 of at most" in told.stdout
+
+
+def test_an_earlier_version_is_taken_from_git(tmp_path: Path) -> None:
+    run = _run(tmp_path)
+    [own] = [item for item in tmp_path.rglob("own.yaml") if "frozen" not in item.parts]
+    own.write_text(CONSTITUTION.split("  - id: place")[0].format(question="Which is kinder?"))
+    git = ["git", "-C", str(own.parent), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "own.yaml"], check=True)
+    subprocess.run([*git, "commit", "-qm", "one"], check=True)
+    own.write_text(own.read_text().replace("kinder", "warmer"))
+    done = _cai("principles", "diff", f"HEAD:{own}", own, "--run", run, "--sample", 2, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["difference"]["pairs"] == 2
+    refused = _cai("principles", "diff", f"NOWHERE:{own}", own, "--run", run)
+    assert refused.returncode == 1
+    assert "git has no" in refused.stderr

@@ -21,7 +21,7 @@ from cai.cli.console import err, out
 from cai.errors import CaiError, ConstitutionError, RunError
 
 if TYPE_CHECKING:
-    from cai.compare.figures import Rate
+    from cai.compare.estimates import Rate
     from cai.principle import Constitution
     from cai.run_folder import RunFolder
     from cai.workbench.ablate import Ablation
@@ -41,9 +41,11 @@ def enter(app: typer.Typer) -> None:
     verbs.command("lint")(lint)
     verbs.command("schema")(schema)
     verbs.command("import")(import_)
+    from cai.cli.principles_diff import diff
     from cai.cli.trying import try_
 
     verbs.command("try")(try_)
+    verbs.command("diff")(diff)
     verbs.command("test")(hold_to_tests)
     verbs.command("ablate")(ablate)
     app.add_typer(verbs, name="principles")

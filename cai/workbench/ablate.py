@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cai.compare import statistics
-from cai.compare.figures import Estimate, Rate
+from cai.compare.estimates import Estimate, Rate
 from cai.dataset.labels import ROUNDING
 
 Floats = NDArray[np.float64]
@@ -153,7 +153,7 @@ def _without(table: OpinionTable, index: int, everything: Labels) -> Without:
         changed=statistics.share(changed),
         to_human=int(np.count_nonzero(both & (everything == SECOND) & (rest == FIRST))),
         from_human=int(np.count_nonzero(both & (everything == FIRST) & (rest == SECOND))),
-        agreement_gain=statistics.mean(gain),
+        agreement_gain=statistics.clustered_mean(gain, np.arange(len(gain))),
         saved=float(judged.sum() / max(1, np.count_nonzero(~np.isnan(table.probability)))),
     )
 

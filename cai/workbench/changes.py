@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from cai.engine.identity import Identity
+from cai.request import GenerateRequest
 from cai.source import Excluded, Row
 from cai.steps import RowPlan
 from cai.store import Store
@@ -84,7 +85,8 @@ async def _count_row(
         earlier, _ = await trace_row(row, old, store, identities)
         before = {item.digest for item in earlier}
     direct = [item for item in missing if item.digest not in before]
-    rest = max(0, requests_at_most(plan, row) - len(exchanges))
+    leads = any(isinstance(item.request, GenerateRequest) for item in missing)  # nothing hangs on a score
+    rest = max(0, requests_at_most(plan, row) - len(exchanges)) if leads else 0
     counted.open += len(missing) - len(direct)
     counted.direct += len(direct)
     counted.stages.update(str(item.request.labels.get("stage", "")) for item in direct)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from cai.compare import statistics
-from cai.compare.figures import Estimate, Rate
+from cai.compare.estimates import Estimate, Rate
 from cai.dataset.labels import Label, label
 from cai.digest import draw
 from cai.frozen import row_plans
@@ -29,7 +29,9 @@ from cai.source import Excluded, Row, Source
 from cai.steps import run_row
 from cai.workbench.asking import Asking
 
-MOST_CHANGED = 10
+MOST_CHANGED = 5
+NOTHING = 0.01
+"""A row whose probability moved less, with the same label and revision, did not change."""
 AT_ONCE = 64
 
 
@@ -158,16 +160,21 @@ def difference(
         flipped=statistics.share(np.array([one != two for one, two in labels], bool)),
         agreement_before=statistics.share(agrees_before[first_decided]),
         agreement_after=statistics.share(agrees_after[second_decided]),
-        agreement_change=statistics.mean(change),
+        agreement_change=_mean(change),
         mcnemar_p=_mcnemar(int((change > 0).sum()), int((change < 0).sum())),
         principles=_principles([name for name in ids_old if name in ids_new], pairs),
         added=tuple(name for name in ids_new if name not in ids_old),
         removed=tuple(name for name in ids_old if name not in ids_new),
         revisions=len(lengths),
         revisions_changed=statistics.share(np.array(texts_differ, bool)),
-        length_change=statistics.mean(np.array(lengths, float)),
-        most_changed=tuple(item for item in changed[:MOST_CHANGED] if _size(item) > 0),
+        length_change=_mean(np.array(lengths, float)),
+        most_changed=tuple(item for item in changed[:MOST_CHANGED] if _size(item) > NOTHING),
     )
+
+
+def _mean(values: statistics.Floats) -> Estimate:
+    """The mean of values of different rows, with its interval."""
+    return statistics.clustered_mean(values, np.arange(len(values)))
 
 
 def _word(value: Label | None) -> str:
@@ -204,7 +211,7 @@ def _principles(names: list[str], pairs: list[tuple[Feedback, Feedback]]) -> tup
         there = [(one, two) for one, two in values if one is not None and two is not None]
         shift = np.array([two - one for one, two in there], float)
         flips = np.array([(one - 0.5) * (two - 0.5) < 0 for one, two in there], bool)
-        made.append(PrincipleChange(name, len(there), statistics.mean(shift), statistics.share(flips)))
+        made.append(PrincipleChange(name, len(there), _mean(shift), statistics.share(flips)))
     return tuple(made)
 
 
@@ -249,5 +256,5 @@ def _size(item: ChangedRow) -> float:
     if item.probability_before is not None and item.probability_after is not None:
         moved = abs(item.probability_after - item.probability_before)
     flipped = 1.0 if item.label_before != item.label_after else 0.0
-    rewritten = 0.001 if item.revision_before != item.revision_after else 0.0
+    rewritten = 0.02 if item.revision_before != item.revision_after else 0.0
     return flipped + moved + rewritten
