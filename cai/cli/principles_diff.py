@@ -58,7 +58,9 @@ def diff(
         made = {
             "old": before.digest,
             "new": after.digest,
-            "changes": None if changes is None else {**asdict(changes), "requests": changes.requests},
+            "changes": None
+            if changes is None
+            else {**vars(changes), "stages": dict(changes.stages), "requests": changes.requests},
             "difference": None if difference is None else asdict(difference),
         }
         sys.stdout.write(json.dumps(made, indent=2) + "\n")
