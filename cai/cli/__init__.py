@@ -11,9 +11,11 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from typing import Annotated
 
 import typer
 
+from cai import __version__
 from cai.errors import CaiError
 
 app = typer.Typer(
@@ -26,11 +28,42 @@ app = typer.Typer(
 )
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"cai {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _every_verb(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_tell_version),
+    ] = False,
+) -> None:
+    pass
+
+
 def _verbs() -> None:
     """Enter every verb; each module imports what is heavy only when it runs."""
-    from cai.cli import compare, dataset, demo, doctor, init, principles, review, run, serve, show, status
+    from cai.cli import (
+        compare,
+        dataset,
+        demo,
+        doctor,
+        init,
+        judge_eval,
+        principles,
+        report,
+        review,
+        run,
+        serve,
+        show,
+        status,
+    )
 
-    for verb in (init, principles, run, status, show, dataset, compare, review, serve, doctor, demo):
+    reading = (status, show, dataset, compare, report, review)
+    for verb in (init, principles, run, *reading, judge_eval, serve, doctor, demo):
         verb.enter(app)
 
 
