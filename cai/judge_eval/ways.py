@@ -40,6 +40,8 @@ from cai.shipped import find, shipped
 from cai.yaml_file import nearest
 
 DEFAULT = ("plain", "principles", "verbatim")
+EXAMPLES = "judgements"
+"""The worked judgements that come with the program."""
 WORDS = ("plain", "principles", "reasoned", "examples", "verbatim", "harm")
 _TEMPLATES: dict[str, tuple[Stage, ...]] = {"verbatim": (), "harm": ("harm",)}
 
@@ -160,16 +162,11 @@ class Ways:
         wanted = [name for name in names if name.examples]
         if not wanted:
             return None
-        named = self._wish.examples or self.feedback.examples
+        named = self._wish.examples or self.feedback.examples or EXAMPLES
         if self.form == "completion":
             raise RecipeError(
                 f"Worked examples are shown in the chat form, and {self.engine!r} has the form completion.",
                 "A base model's examples stand in prompts/base/worked-judgements.j2, and are always shown.",
-            )
-        if named is None:
-            raise RecipeError(
-                "The way `examples` needs a file of worked judgements, and the recipe names none.",
-                "Name one with --examples FILE, or in the recipe under feedback.examples.",
             )
         path = find(named, self._beside, "prompts/examples", ".yaml")
         return load_examples(path, reasoned=any(name.reasoned for name in wanted))
