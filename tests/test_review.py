@@ -13,18 +13,31 @@ import re
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from statistics import mean, stdev
+from typing import Any, cast
 
 import pytest
 from typer.testing import CliRunner
 
 from cai.cli import _verbs, app
+from cai.compare import compare
+from cai.compare.person import person_figures
 from cai.conversation import Turn
 from cai.digest import draw
 from cai.errors import ReviewError, RunError
-from cai.review import Key, export_review, read_answers, read_key, read_reviewers, write_answers
+from cai.review import (
+    Answers,
+    Item,
+    Key,
+    export_review,
+    read_answers,
+    read_key,
+    read_reviewers,
+    write_answers,
+)
+from cai.review.key import Answer
 from cai.review.pairs import Labelled
-from cai.review.sample import CELLS, allocate, cell_sizes, sample
+from cai.review.sample import CELLS, Drawn, allocate, cell_sizes, sample
 from cai.review.sheet import Shown, safe_cell, sheet_csv, sheet_html
 from tests.test_dataset_inputs import build, feedback, human, outcome, recipe, row
 
@@ -440,3 +453,76 @@ def test_a_sheet_may_lie_elsewhere_and_its_answers_with_it(tmp_path: Path) -> No
     assert isinstance(cai(run, "--answers", path).exception, ReviewError)
     assert cai(run, "--answers", path, "--out", tmp_path / "second").exit_code == 0
     assert (tmp_path / "second/answers-reviewer.json").is_file()
+
+
+def test_the_comparison_has_what_the_person_found_and_its_verdict_says_it(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "knit", 300)
+    assert compare(run / "dataset").person is None
+    folder, key = exported(run, 60)
+    path = filled(tmp_path, {item.item: str(item.ai or 1) for item in key.items})
+    write_answers(folder, read_answers(path, key, "ann"))
+    found = compare(run / "dataset")
+    assert found.person is not None
+    assert found.person.ai.weighted.value == 1
+    assert any("the person sides with the AI in 100.0 %" in sentence for sentence in found.verdict)
+    assert found.person.differ.pairs + found.person.agree.pairs == found.agreement.labelled
+
+
+def test_only_the_first_judge_makes_the_labels(tmp_path: Path) -> None:
+    """The first judge agrees with every human label, the second with none."""
+    rows = [row(number) for number in range(40)]
+    found = [outcome(made, human(made, 0.1, judge="other"), human(made, 0.9)) for made in rows]
+    build(tmp_path, rows, found, recipe())
+    _, key = exported(tmp_path, 20)
+    assert {stratum.cell for stratum in key.strata} == {"agree"}
+    assert (len(key.items), key.judge) == (20, "toy")
+
+
+def test_over_many_seeds_the_estimates_are_right_on_average() -> None:
+    """From drawing to figures: 600 pairs, each with a drawn truth; 400 samples of 60."""
+    pairs = [labelled(number, SUBSETS[number % 3]) for number in range(600)]
+    right = {pair.row_id: draw("truth", pair.row_id) % 10 for pair in pairs}
+    human_right = {row_id: number < (7 if int(row_id[4:]) % 3 else 4) for row_id, number in right.items()}
+    labels = [pair for pair in pairs if pair.agrees is not None]
+    ai_true = sum(human_right[p.row_id] == p.agrees for p in labels) / len(labels)
+    differ = [p for p in labels if not p.agrees]
+    side_true = sum(not human_right[p.row_id] for p in differ) / len(differ)
+    ai, side, inside = [], [], []
+    for seed in range(400):
+        drawn = sample(pairs, 60, seed)
+        key = key_of(drawn)
+        answers = {
+            item.item: cast(Answer, str(item.human if human_right[item.row_id] else 3 - item.human))
+            for item in key.items
+        }
+        found = person_figures(key, [Answers(key.sheet, "ann", answers, 0)])
+        assert found.ai.weighted.value is not None
+        assert found.differ.sided.weighted.value is not None
+        ai.append(found.ai.weighted.value)
+        side.append(found.differ.sided.weighted.value)
+        inside.append((found.ai.weighted.low or 0) <= ai_true <= (found.ai.weighted.high or 0))
+    assert abs(mean(ai) - ai_true) < 4 * stdev(ai) / 20
+    assert abs(mean(side) - side_true) < 4 * stdev(side) / 20
+    assert 0.92 <= mean(inside) <= 0.98, "two and a half standard errors of 400"
+
+
+def key_of(drawn: list[Drawn]) -> Key:
+    """The key of a sample without texts."""
+    items = tuple(
+        Item(
+            item=item.pair.row_id,
+            row_id=item.pair.row_id,
+            subset=item.pair.subset,
+            split="train",
+            line=1,
+            first="chosen",
+            human=1 if item.human_first else 2,
+            ai=None if item.pair.agrees is None else 1 if item.human_first == item.pair.agrees else 2,
+            ai_probability=item.pair.probability,
+            stratum=item.stratum.name,
+            weight=item.stratum.weight,
+        )
+        for item in drawn
+    )
+    strata = {item.stratum.name: item.stratum for item in drawn}
+    return Key("5" * 32, "knit", "0" * 32, 0.0, "toy", 0, tuple(strata.values()), items)

@@ -189,7 +189,7 @@ def _who_is_right(comparison: Comparison) -> list[str]:
     if person is not None and person.ai.weighted.value is not None:
         return [
             f"By a person's answers to a blind sample of {person.items:,} pairs ({person.answered:,} answered), the AI is "
-            f"right in {_with_interval(person.ai.weighted)}, the human label in {_with_interval(person.human.weighted)}; "
+            f"right in {_with_interval(person.ai.weighted)} of what a person can decide, the human label in {_with_interval(person.human.weighted)}; "
             f"where the two differ, the person sides with the AI in {_with_interval(person.differ.sided.weighted)}."
         ]
     if comparison.lists and any(item.name == "flips" and item.total for item in comparison.lists):
