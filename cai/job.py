@@ -66,6 +66,8 @@ class Progress:
     """How far a job is; counts of rows, of this process unless it says otherwise.
 
     `total`: rows that the job will look at, None where unknown; `before`: finished earlier.
+    `requests`: those of the rows that were finished by now, whoever paid for them;
+    `requests_per_row`: what to expect of a row before any is finished, None where nothing is known.
     """
 
     total: int | None = None
@@ -74,12 +76,20 @@ class Progress:
     excluded: Counter[str] = field(default_factory=Counter)
     quarantined: Counter[str] = field(default_factory=Counter)
     in_flight: int = 0
+    requests: int = 0
+    requests_per_row: float | None = None
     started_s: float = field(default_factory=time.monotonic)
 
     @property
     def seen(self) -> int:
         """All rows dealt with."""
         return self.before + self.finished + self.excluded.total() + self.quarantined.total()
+
+    @property
+    def expected_requests(self) -> float | None:
+        """About how many requests all rows need that were not finished before, or None."""
+        per_row = self.requests / self.finished if self.finished else self.requests_per_row
+        return None if per_row is None or self.total is None else per_row * (self.total - self.before)
 
     def elapsed_s(self) -> float:
         """Seconds since the job began."""
@@ -210,6 +220,7 @@ class Job:
             self.progress.excluded[outcome.excluded] += 1
         else:
             self.progress.finished += 1
+            self.progress.requests += requests_of(outcome)
 
     def _quarantine(self, row: Row, error: EngineError) -> None:
         self.progress.quarantined[type(error).__name__] += 1
@@ -222,6 +233,14 @@ class Job:
         }
         with self._run.quarantine.open("ab") as file:
             file.write(orjson.dumps(line) + b"\n")
+
+
+def requests_of(outcome: Outcome) -> int:
+    """How many requests a finished row took, less those that asked what was said instead of an option."""
+    judgements = [item for feedback in outcome.feedback for item in feedback.judgements]
+    asked = sum(bool(item.request) + bool(item.reasoning_request) for item in judgements)
+    rounds = sum(len(item.requests) for revision in outcome.revisions for item in revision.rounds)
+    return asked + rounds + len(outcome.samples) + len(outcome.harm)
 
 
 def rows_in_flight(wanted: int, engines: Mapping[str, int]) -> int:

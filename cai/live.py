@@ -16,7 +16,7 @@ from typing import Self
 from cai.ask import Ask
 from cai.engine.identity import Identity
 from cai.engine.kinds import LazyEngine, make_engine
-from cai.errors import InputError
+from cai.errors import InputError, RecipeError
 from cai.frozen import (
     Generation,
     Inputs,
@@ -35,6 +35,9 @@ from cai.shipped import find
 from cai.source import Source, open_sources
 from cai.steps import RowPlan
 from cai.store import Store
+
+STARTER_MODEL = "your-org/your-model"
+"""What stands in the starter recipe until a person writes a model's name."""
 
 
 def located(section: EngineSection, run: RunFolder) -> EngineSection:
@@ -63,10 +66,20 @@ def lazy_engine(recipe: Recipe, run: RunFolder, name: str) -> LazyEngine:
     return LazyEngine(
         name,
         section,
-        make=lambda: make_engine(name, section, date),
+        make=lambda: make_engine(name, section, date, run.shown),
         settle=lambda identity: freeze_identity(run.path, declared, identity),
         known=frozen_identity(run.path, declared),
     )
+
+
+def refuse_placeholders(recipe: Recipe, run: RunFolder) -> None:
+    """Raises: RecipeError where an engine still has the starter recipe's model."""
+    for name, section in recipe.engines.items():
+        if section.model == STARTER_MODEL:
+            raise RecipeError(
+                f"{run.recipe}: the engine {name!r} still has the starter's model, {STARTER_MODEL}, which is no model.",
+                "Write there the name by which your server knows its model (vLLM's --model or --served-model-name).",
+            )
 
 
 class LiveRun:
@@ -78,6 +91,7 @@ class LiveRun:
     def __init__(self, run: RunFolder) -> None:
         self.run = run
         self.recipe: Recipe = load_recipe(run.recipe)
+        refuse_placeholders(self.recipe, run)
         self.inputs: Inputs = load_inputs(self.recipe, run.path)
         self.source: Source = open_sources(self.recipe.sources, run.path)
         self.engines: dict[str, LazyEngine] = {}
@@ -118,6 +132,10 @@ class LiveRun:
     def rows_left(self) -> int:
         """How many rows are not finished; one pass over the source's ids."""
         return sum(not self.job.finished(row) for row, _ in self.source.ids())
+
+    def has_rows_left(self) -> bool:
+        """Whether any row is not finished; looks no further than the first."""
+        return any(not self.job.finished(row) for row, _ in self.source.ids())
 
     async def retry_too_long(self) -> None:
         """Take up rows again whose prompt did not fit, where an engine's context is larger now.

@@ -29,15 +29,13 @@ def demo(
     folder: Annotated[Path, typer.Argument(metavar="[RUN]", help="The run's folder.")] = Path("runs/demo"),
 ) -> None:
     """The whole job in a toy world, offline."""
-    import uvloop
-
-    from cai.cli.run import Wish, work
+    from cai.cli.run import Wish, work_until_stopped
     from cai.toy.demo import write_demo
 
     began = time.monotonic()
     out().print(NOTICE + "\n", soft_wrap=True)
     write_demo(folder)
-    code = uvloop.run(work(folder, Wish(), _finish))
+    code = work_until_stopped(folder, Wish(), _finish)
     if code == 0:
         err().print(f"\nDone in {time.monotonic() - began:.0f} s.")
     raise typer.Exit(code)

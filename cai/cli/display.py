@@ -1,11 +1,15 @@
 """The progress of a job: a live display on a terminal, plain lines elsewhere.
 
+All rows may be under way at once, so finished rows alone say little: what moves is the number of
+requests answered, of about as many as the rows are expected to need.
+
 What this module does not know: how the job works; it reads counters.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass
 from typing import Self
 
@@ -18,6 +22,8 @@ from cai.job import Progress
 
 LIVE_EVERY_S = 0.5
 PLAIN_EVERY_S = 10.0
+RATE_OVER_S = 60.0
+"""Rates are those of the last minute: what comes out of the store at the beginning is no speed."""
 
 
 def duration(seconds: float) -> str:
@@ -32,69 +38,137 @@ def duration(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The figures of one moment; `eta_s` is None where nothing can be said yet."""
+    """The figures of one moment; `expected` and `eta_s` are None where nothing can be said yet.
+
+    `done`: requests answered or found in the store; `expected`: about how many there will be.
+    """
 
     stage: str
     seen: int
     total: int | None
-    rows_per_s: float
-    eta_s: float | None
-    answered: int
+    in_flight: int
+    done: int
+    expected: float | None
     from_store: int
+    rows_per_s: float
+    requests_per_s: float
+    eta_s: float | None
     prompt_tokens: int
     completion_tokens: int
     tokens_per_s: float
-    in_flight: int
     excluded: int
     quarantined: int
     retries: int
 
+    @property
+    def rows(self) -> str:
+        """`12 of 24 rows`."""
+        return f"{self.seen:,} of {self.total:,} rows" if self.total is not None else f"{self.seen:,} rows"
+
+    @property
+    def requests(self) -> str:
+        """`1,240 of about 4,000 requests (31 %)`, or only how many where no more is known."""
+        if self.expected is None or self.expected < self.done:
+            return f"{self.done:,} requests"
+        return f"{self.done:,} of about {about(self.expected)} requests ({100 * self.done / max(1.0, self.expected):.0f} %)"
+
+    @property
+    def left(self) -> str:
+        """`, about 33 s left`, or nothing."""
+        return f", about {duration(self.eta_s)} left" if self.eta_s is not None else ""
+
+    @property
+    def set_aside(self) -> str:
+        """`3 excluded, 1 in quarantine`, or nothing."""
+        counts = (
+            (self.excluded, "excluded"),
+            (self.quarantined, "in quarantine"),
+            (self.retries, "retries"),
+        )
+        return ", ".join(f"{count:,} {name}" for count, name in counts if count)
+
     def line(self) -> str:
         """One plain line."""
-        total = f" of {self.total:,}" if self.total is not None else ""
-        eta = f", about {duration(self.eta_s)} left" if self.eta_s is not None else ""
-        extra = "".join(
-            f", {count:,} {name}"
-            for name, count in (
-                ("excluded", self.excluded),
-                ("in quarantine", self.quarantined),
-                ("retries", self.retries),
-            )
-            if count
-        )
+        under_way = f", {self.in_flight:,} under way" if self.in_flight else ""
+        store = f" ({self.from_store:,} from the store)" if self.from_store else ""
+        aside = f"; {self.set_aside}" if self.set_aside else ""
         return (
-            f"{self.stage}: {self.seen:,}{total} rows, {self.rows_per_s:.1f} rows/s{eta}; "
-            f"{self.answered:,} answers and {self.from_store:,} from the store, "
-            f"{self.prompt_tokens:,} + {self.completion_tokens:,} tokens, {self.tokens_per_s:,.0f} tokens/s"
-            f"{extra}"
+            f"{self.stage}: {self.rows} finished{under_way}; {self.requests}{store}, "
+            f"{self.requests_per_s:,.0f} a second{self.left}; "
+            f"{self.prompt_tokens:,} tokens read, {self.completion_tokens:,} written{aside}"
+        )
+
+    def last_line(self, elapsed_s: float) -> str:
+        """The line that stays when a job has ended."""
+        store = f", {self.from_store:,} from the store" if self.from_store else ""
+        aside = f"; {self.set_aside}" if self.set_aside else ""
+        return (
+            f"{self.stage}: {self.rows} finished in {duration(elapsed_s)}; "
+            f"{self.done - self.from_store:,} requests answered{store}; "
+            f"{self.prompt_tokens:,} tokens read, {self.completion_tokens:,} written{aside}"
         )
 
 
-def snapshot(stage: str, progress: Progress, ask: Ask) -> Snapshot:
-    """Read the counters."""
-    elapsed = max(progress.elapsed_s(), 1e-9)
-    done = progress.finished + progress.excluded.total() + progress.quarantined.total()
-    rate = done / elapsed
-    left = progress.total - progress.seen if progress.total is not None else None
-    accounts: list[Account] = list(ask.accounts.values())
-    prompt = sum(account.prompt_tokens for account in accounts)
-    completion = sum(account.completion_tokens for account in accounts)
-    return Snapshot(
-        stage=stage,
-        seen=progress.seen,
-        total=progress.total,
-        rows_per_s=rate,
-        eta_s=left / rate if left is not None and left > 0 and done >= 3 else None,
-        answered=sum(account.answered for account in accounts),
-        from_store=sum(account.from_store for account in accounts),
-        prompt_tokens=prompt,
-        completion_tokens=completion,
-        tokens_per_s=(prompt + completion) / elapsed,
-        in_flight=progress.in_flight,
-        excluded=progress.excluded.total(),
-        quarantined=progress.quarantined.total(),
-        retries=_retries(ask),
-    )
+def about(number: float) -> str:
+    """A number to two digits: `4,300` of 4,321.5."""
+    digits = max(0, len(str(round(number))) - 2)
+    return f"{round(number / 10**digits) * 10**digits:,}"
+
+
+class Meter:
+    """Reads a job's counters and remembers those of the last minute, for rates."""
+
+    def __init__(self, stage: str, progress: Progress, ask: Ask) -> None:
+        self._stage = stage
+        self._progress = progress
+        self._ask = ask
+        self._before = self._counts()
+        self._seen: deque[tuple[float, int, int, int]] = deque([(0.0, 0, 0, 0)])
+
+    def _counts(self) -> tuple[int, int, int, int, int]:
+        """Requests answered, those from the store, requests, tokens read and written, of this process."""
+        accounts: list[Account] = list(self._ask.accounts.values())
+        answered = sum(account.answered for account in accounts)
+        stored = sum(account.from_store + account.shared for account in accounts)
+        read = sum(account.prompt_tokens for account in accounts)
+        written = sum(account.completion_tokens for account in accounts)
+        return answered, stored, answered + stored, read, written
+
+    def read(self) -> Snapshot:
+        """The figures of this moment, of this stage."""
+        progress = self._progress
+        answered, stored, done, read, written = (
+            now - before for now, before in zip(self._counts(), self._before, strict=True)
+        )
+        rows = progress.finished + progress.excluded.total() + progress.quarantined.total()
+        now_s = progress.elapsed_s()
+        while len(self._seen) > 1 and now_s - self._seen[0][0] > RATE_OVER_S:
+            self._seen.popleft()
+        then_s, then_rows, then_answered, then_tokens = self._seen[0]
+        passed = max(now_s - then_s, 1e-9)
+        rate = (answered - then_answered) / passed
+        if now_s - self._seen[-1][0] >= LIVE_EVERY_S / 2:
+            self._seen.append((now_s, rows, answered, read + written))
+        expected = progress.expected_requests
+        left = expected - done if expected is not None else None
+        return Snapshot(
+            stage=self._stage,
+            seen=progress.seen,
+            total=progress.total,
+            in_flight=progress.in_flight,
+            done=done,
+            expected=expected,
+            from_store=stored,
+            rows_per_s=(rows - then_rows) / passed,
+            requests_per_s=rate,
+            eta_s=left / rate if left is not None and left > 0 and rate > 0 and answered >= 20 else None,
+            prompt_tokens=read,
+            completion_tokens=written,
+            tokens_per_s=(read + written - then_tokens) / passed,
+            excluded=progress.excluded.total(),
+            quarantined=progress.quarantined.total(),
+            retries=_retries(self._ask),
+        )
 
 
 def _retries(ask: Ask) -> int:
@@ -109,9 +183,8 @@ class Display:
     """Shows a job while it works; use it as an asynchronous context manager."""
 
     def __init__(self, stage: str, progress: Progress, ask: Ask, console: Console) -> None:
-        self._stage = stage
+        self._meter = Meter(stage, progress, ask)
         self._progress = progress
-        self._ask = ask
         self._console = console
         self._task: asyncio.Task[None] | None = None
         self._live: Live | None = None
@@ -129,32 +202,21 @@ class Display:
             if self._live is not None:
                 self._live.update(self._table())
             else:
-                self._console.print(self._now().line(), soft_wrap=True)
-
-    def _now(self) -> Snapshot:
-        return snapshot(self._stage, self._progress, self._ask)
+                self._console.print(self._meter.read().line(), soft_wrap=True)
 
     def _table(self) -> Table:
-        now = self._now()
+        now = self._meter.read()
         table = Table.grid(padding=(0, 2))
-        total = f" of {now.total:,}" if now.total is not None else ""
-        share = f"  ({now.seen / now.total:.1%})" if now.total else ""
-        table.add_row(now.stage, f"{now.seen:,}{total} rows{share}")
-        eta = f", about {duration(now.eta_s)} left" if now.eta_s is not None else ""
-        table.add_row("speed", f"{now.rows_per_s:.1f} rows/s{eta}")
+        table.add_row(now.stage, f"{now.rows} finished, {now.in_flight:,} under way")
+        table.add_row("requests", f"{now.requests}{now.left}")
         table.add_row(
-            "tokens",
-            f"{now.prompt_tokens:,} read, {now.completion_tokens:,} written, {now.tokens_per_s:,.0f} a second",
+            "speed",
+            f"{now.requests_per_s:,.0f} requests, {now.rows_per_s:,.1f} rows, {now.tokens_per_s:,.0f} tokens a second",
         )
-        table.add_row(
-            "requests",
-            f"{now.answered:,} answered, {now.from_store:,} from the store, {now.in_flight:,} rows under way",
-        )
-        if now.excluded or now.quarantined or now.retries:
-            table.add_row(
-                "set aside",
-                f"{now.excluded:,} excluded, {now.quarantined:,} in quarantine, {now.retries:,} retries",
-            )
+        store = f"; {now.from_store:,} requests from the store" if now.from_store else ""
+        table.add_row("tokens", f"{now.prompt_tokens:,} read, {now.completion_tokens:,} written{store}")
+        if now.set_aside:
+            table.add_row("set aside", now.set_aside)
         return table
 
     async def __aexit__(self, *_: object) -> None:
@@ -162,4 +224,6 @@ class Display:
             self._task.cancel()
         if self._live is not None:
             self._live.stop()
-        self._console.print(self._now().line(), soft_wrap=True)
+        self._console.print(
+            self._meter.read().last_line(self._progress.elapsed_s()), soft_wrap=not self._console.is_terminal
+        )

@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from cai.cli import printable
 from cai.cli.console import err, out
+from cai.cli.ending import is_finished, say_finished, say_next
 from cai.cli.interrupts import Interrupts
 from cai.errors import CaiError, RunError
 
@@ -48,10 +49,7 @@ def run(
 
     First the pilot, then the rest, then the dataset and the comparison.
     """
-    import uvloop
-
-    code = uvloop.run(work(target, Wish(yes, pilot_only, retry_too_long, skip_doctor)))
-    raise typer.Exit(code)
+    raise typer.Exit(work_until_stopped(target, Wish(yes, pilot_only, retry_too_long, skip_doctor)))
 
 
 @dataclass(frozen=True)
@@ -62,6 +60,27 @@ class Wish:
     pilot_only: bool = False
     retry_too_long: bool = False
     skip_doctor: bool = False
+
+
+def work_until_stopped(target: Path, wish: Wish, finish: Callable[[Path], None] | None = None) -> int:
+    """`work` in an event loop of its own; Ctrl-C while nothing is under way ends it with one sentence."""
+    import uvloop
+
+    try:
+        return uvloop.run(work(target, wish, finish))
+    except KeyboardInterrupt:
+        say_stopped(target)
+        return 130
+
+
+def say_stopped(target: Path) -> None:
+    """One sentence after Ctrl-C; on a terminal it takes the place of the `^C`."""
+    console = err()
+    if console.is_terminal:
+        sys.stderr.write("\r")
+    console.print(
+        f"Stopped; everything paid for is kept. Go on with: cai run {escape(str(target))}", soft_wrap=True
+    )
 
 
 async def work(target: Path, wish: Wish, finish: Callable[[Path], None] | None = None) -> int:
@@ -92,22 +111,24 @@ async def _work(target: Path, folder: RunFolder, wish: Wish, finish: Callable[[P
             raise RunError(
                 "The recipe's pilot has 0 rows.", "Set `pilot: {rows: 200}`, or leave --pilot-only out."
             )
+        nothing_left = not wish.pilot_only and not wish.retry_too_long and not live.has_rows_left()
+        if nothing_left and finish is None and is_finished(folder, live.generation.digest, choice.total):
+            say_finished(out(), folder, target)
+            return 0
         if not wish.skip_doctor:
             await examine_run(live, lambda line: console.print(escape(printable(line)), soft_wrap=True))
         if wish.retry_too_long:
             await live.retry_too_long()
         stopped = False
-        if choice.rows:
-            stopped = await _go(live, "pilot", len(choice.rows), set(choice.rows).__contains__)
-        if not stopped and choice.rows and not _may_go_on(live, choice, wish):
+        if choice.rows and not nothing_left:
+            stopped = await _go(live, "pilot", choice, set(choice.rows).__contains__)
+        if not stopped and choice.rows and not nothing_left and not _may_go_on(live, choice, wish):
             return (3 if live.job.progress.quarantined else 0) if wish.pilot_only else 1
-        if not stopped and choice.total > len(choice.rows):
-            stopped = await _go(live, "run", choice.total, None)
+        if not stopped and not nothing_left and choice.total > len(choice.rows):
+            stopped = await _go(live, "run", choice, None)
         quarantined = live.job.progress.quarantined.total()
     if stopped:
-        console.print(
-            f"Stopped; everything paid for is kept. Go on with: cai run {escape(str(target))}", soft_wrap=True
-        )
+        say_stopped(target)
         return 130
     (finish or _finish)(target)
     if quarantined:
@@ -118,16 +139,26 @@ async def _work(target: Path, folder: RunFolder, wish: Wish, finish: Callable[[P
     return 0
 
 
-async def _go(live: LiveRun, stage: str, total: int, only: Callable[[str], bool] | None) -> bool:
+async def _go(live: LiveRun, stage: str, choice: PilotChoice, only: Callable[[str], bool] | None) -> bool:
     """Work on rows; returns whether a person stopped it."""
     from cai.cli.display import Display
     from cai.job import Progress
 
-    live.job.progress = Progress(total=total)
+    total = choice.total if only is None else len(choice.rows)
+    live.job.progress = Progress(total=total, requests_per_row=_requests_per_row(live, choice))
     with Interrupts(live.job.stop) as interrupts:
         async with Display(stage, live.job.progress, live.ask, err()):
             await live.job.work(live.rows_in_flight, only)
     return interrupts.seen > 0
+
+
+def _requests_per_row(live: LiveRun, choice: PilotChoice) -> float | None:
+    """The mean number of requests of the pilot's finished rows, or None before there is one."""
+    from cai.cli.pilot_page import pilot_outcomes
+    from cai.job import requests_of
+
+    counts = [requests_of(outcome) for outcome in pilot_outcomes(live, choice) if outcome.excluded is None]
+    return sum(counts) / len(counts) if counts else None
 
 
 def _may_go_on(live: LiveRun, choice: PilotChoice, wish: Wish) -> bool:
@@ -180,9 +211,12 @@ def _finish(target: Path) -> None:
     """Build the dataset and the comparison."""
     from cai.cli.compare import compare_run
     from cai.cli.dataset import build_run
+    from cai.run_folder import open_run
 
     build_run(target, console=err())
     compare_run(target, console=out())
+    out().print()
+    say_next(out(), open_run(target), target)
 
 
-__all__ = ["CaiError", "enter", "run", "work"]
+__all__ = ["CaiError", "Interrupts", "Wish", "enter", "run", "work", "work_until_stopped"]

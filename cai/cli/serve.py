@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from cai.cli.console import err
 from cai.errors import RecipeError
@@ -32,6 +33,7 @@ def serve(
 
     It runs until Ctrl-C.
     """
+    from cai.live import refuse_placeholders
     from cai.recipe import load_recipe
     from cai.run_folder import open_run
     from cai.yaml_file import nearest
@@ -45,7 +47,12 @@ def serve(
             f"{run.recipe} has no engine {name!r} with a `serve:` section{nearest(name, served)}.",
             "Add `serve: {}` to the engine, or name one with --engine.",
         )
-    asyncio.run(_serve(name, served[name]))
+    refuse_placeholders(recipe, run)
+    try:
+        asyncio.run(_serve(name, served[name]))
+    except KeyboardInterrupt:
+        err().print("Stopped vLLM.")
+        raise typer.Exit(130) from None
 
 
 async def _serve(name: str, section: object) -> None:
@@ -55,9 +62,12 @@ async def _serve(name: str, section: object) -> None:
     assert isinstance(section, EngineSection)
     server = VllmServer(section)
     console = err()
-    console.print(f"Starting vLLM for {section.model}; its log goes to {server.log_path}", soft_wrap=True)
     try:
         await server.start()
+        console.print(
+            f"Starting vLLM for {escape(section.model)}; its log goes to {escape(str(server.log_path))}",
+            soft_wrap=True,
+        )
         await server.wait_ready()
         console.print(f"Ready at {server.url}. Ctrl-C stops it.", soft_wrap=True)
         await server.wait_ended()

@@ -144,18 +144,28 @@ class Gate:
 
 class Connection:
     """HTTP to the servers at `urls`. `key`: the API key or nothing; it appears in no message.
+    `hint`: what to do where a server cannot be reached.
 
     `faults` counts what went wrong, by kind, what was tried again included. Open it inside a
     running event loop.
     """
 
-    def __init__(self, urls: list[str], limit: int, timeout_s: float, retry_s: float, key: str = "") -> None:
+    def __init__(
+        self,
+        urls: list[str],
+        limit: int,
+        timeout_s: float,
+        retry_s: float,
+        key: str = "",
+        hint: str = "Is it running?",
+    ) -> None:
         self.faults: dict[str, int] = {}
         self.places = [_place(url) for url in urls]
         self._gate = Gate(limit)
         self._retry_s = retry_s
         self._timeout_s = timeout_s
         self._key = key
+        self._hint = hint
         self._session: aiohttp.ClientSession | None = None
 
     def open(self) -> None:
@@ -255,7 +265,7 @@ class Connection:
         Raises: the errors of the table above; Status where the server says 4xx (but 408, 425, 429).
         """
         assert self._session is not None, "open the connection first"
-        async for attempt in self._retrying(_say_waiting):
+        async for attempt in self._retrying(self._say_waiting):
             with attempt:
                 try:
                     method = "GET" if body is None else "POST"
@@ -278,7 +288,7 @@ class Connection:
         if place is not None and issubclass(FAULTS[kind], TransientEngineError):
             place.cooling_until = time.monotonic() + COOLING_S
         problem = f"The server at {name} {self._safe(words)}."
-        remedy = _REMEDIES.get(kind, "")
+        remedy = self._hint if kind == "refused" else _REMEDIES.get(kind, "")
         if issubclass(FAULTS[kind], TransientEngineError):
             after = _seconds(error.retry_after) if isinstance(error, Status) else None
             return FAULTS[kind](problem, remedy, after)  # type: ignore[call-arg]
@@ -301,6 +311,13 @@ class Connection:
             reraise=True,
         )
 
+    def _say_waiting(self, state: tenacity.RetryCallState) -> None:
+        """A server that is asked for the first time may be starting: say once how long we wait for it."""
+        error = state.outcome.exception() if state.outcome is not None else None
+        if state.attempt_number == 1 and isinstance(error, TransientEngineError):
+            hint = f" {error.remedy}" if error.remedy else ""
+            _log.warning("%s%s It is tried for %s.", error.problem, hint, _time(self._retry_s))
+
     def _safe(self, words: str) -> str:
         """Words of a server, without the key and without what could steer a terminal."""
         if self._key:
@@ -309,7 +326,6 @@ class Connection:
 
 
 _REMEDIES = {
-    "refused": "Is it running? `cai serve` starts one.",
     "timeout": "Raise the engine's `timeout_s`, or lower its `concurrency`.",
     "denied": "Put the right key into the environment variable that `api_key_variable` names.",
     "rejected": "Is it a vLLM server of version 0.32 or newer?",
@@ -330,7 +346,7 @@ def _kind(error: Exception) -> tuple[str, str]:
     if isinstance(error, TimeoutError):  # before OSError, which it is a kind of
         return "timeout", "did not answer in time"
     if isinstance(error, (aiohttp.ClientConnectorError, ConnectionRefusedError)):
-        return "refused", f"cannot be reached ({getattr(error, 'strerror', None) or type(error).__name__})"
+        return "refused", "cannot be reached (no connection)"
     if isinstance(error, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)):
         return "rejected", "has an address that is none"
     return "reset", f"broke the connection ({type(error).__name__})"
@@ -358,6 +374,11 @@ def _seconds(retry_after: str | None) -> float | None:
         return None
 
 
+def _time(seconds: float) -> str:
+    """`5 min`, `90 s`."""
+    return f"{seconds / 60:g} min" if seconds >= 60 and seconds % 60 == 0 else f"{seconds:g} s"
+
+
 _jitter = tenacity.wait_random_exponential(multiplier=FIRST_WAIT_S, max=LONGEST_WAIT_S)
 
 
@@ -366,13 +387,6 @@ def _wait(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome is not None else None
     asked = error.retry_after_s if isinstance(error, TransientEngineError) else None
     return max(_jitter(state), min(asked or 0.0, LONGEST_ASKED_WAIT_S))
-
-
-def _say_waiting(state: tenacity.RetryCallState) -> None:
-    """A server that is asked for the first time may be starting: say once that we wait for it."""
-    error = state.outcome.exception() if state.outcome is not None else None
-    if state.attempt_number == 1 and isinstance(error, TransientEngineError):
-        _log.warning("%s Trying again.", error.problem)
 
 
 def _place(url: str) -> Place:

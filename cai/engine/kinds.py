@@ -18,15 +18,16 @@ from cai.recipe import EngineSection
 from cai.request import Completion, GenerateRequest, ScoreRequest, Scores
 
 
-def make_engine(name: str, section: EngineSection, date: str) -> Engine:
-    """An engine, not yet open. `date`: the ISO date that templates asking for the day are told.
+def make_engine(name: str, section: EngineSection, date: str, run: str = "RUN") -> Engine:
+    """An engine, not yet open. `date`: the ISO date that templates asking for the day are told;
+    `run`: how a person names its run.
 
     Raises: MissingExtraError where an optional dependency is missing.
     """
     if section.kind == "server":
         from cai.engine.server import ServerEngine
 
-        return ServerEngine(name, section, date)
+        return ServerEngine(name, section, date, run)
     if section.kind == "local":
         from cai.engine.local import LocalEngine
 

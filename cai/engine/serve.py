@@ -51,6 +51,7 @@ class VllmServer:
     def __init__(self, section: EngineSection, log_path: Path | None = None) -> None:
         self._section = section
         self._serve = section.serve or ServeSection()
+        self._made_log = log_path is None
         if log_path is None:
             handle, name = tempfile.mkstemp(prefix="cai-vllm-", suffix=".log")
             os.close(handle)
@@ -91,9 +92,14 @@ class VllmServer:
         Raises: MissingExtraError without vLLM; EngineRefusedError where the port is taken,
         the python is not there, or a server that others can reach would have no key.
         """
-        key = self._key()
-        await self._check_port()
-        await self._check_vllm()
+        try:
+            key = self._key()
+            await self._check_port()
+            await self._check_vllm()
+        except BaseException:
+            if self._made_log:  # nothing was started, so there is nothing to read in it
+                self.log_path.unlink(missing_ok=True)
+            raise
         environment = {"VLLM_NO_USAGE_STATS": "1", **os.environ}
         if key:
             environment["VLLM_API_KEY"] = key
@@ -229,8 +235,9 @@ class VllmServer:
             ) from error
         if await process.wait() != 0:
             raise MissingExtraError(
-                f"vLLM is not installed for {python}.",
-                "Install it with: pip install '.[vllm]' in a checkout of cai, or let `serve.python` name a python that has it.",
+                f"vLLM is not installed for {python}, so there is nothing to start.",
+                "Install it (pip install '.[vllm]' in a checkout of cai), or name another environment's python "
+                "that has it under `serve: {python: ...}`, or start a server yourself and give its address under `urls`.",
             )
 
     def _open_log(self) -> IO[bytes]:

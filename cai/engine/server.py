@@ -64,13 +64,14 @@ PROBE_TOKENS = 64
 class ServerEngine:
     """The model of a recipe's `section`, at its `urls`.
 
-    `date`: the ISO date that a chat template asking for the day is told. `faults` counts what
+    `date`: the ISO date that a chat template asking for the day is told; `run`: how a person names
+    the run, for hints. `faults` counts what
     went wrong on the wire, by kind, what was tried again included.
     """
 
     identity: Identity
 
-    def __init__(self, name: str, section: EngineSection, date: str) -> None:
+    def __init__(self, name: str, section: EngineSection, date: str, run: str = "RUN") -> None:
         self.name = name
         self.context_tokens: int | None = None
         self.concurrency = section.concurrency
@@ -84,6 +85,7 @@ class ServerEngine:
             section.timeout_s,
             section.retry_s,
             os.environ.get(section.api_key_variable, ""),
+            "Is it running?" + (f" `cai serve {run}` starts it." if section.serve is not None else ""),
         )
 
     @property
