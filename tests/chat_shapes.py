@@ -11,7 +11,7 @@ What this module does not know: what is tested with them.
 from __future__ import annotations
 
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tokenizers import (
@@ -101,8 +101,10 @@ TEMPLATES = {
 }
 
 
-def byte_level(bos: bool = False, pattern: str | None = None, nfc: bool = False) -> Tokenizer:
-    """Byte-level BPE as GPT-2 has it, or with a pattern of its own."""
+def byte_level(
+    bos: bool = False, pattern: str | None = None, nfc: bool = False, more: Sequence[str] = ()
+) -> Tokenizer:
+    """Byte-level BPE as GPT-2 has it, or with a pattern of its own; `more`: texts to learn from besides."""
     tokenizer = Tokenizer(models.BPE())
     level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=pattern is None)
     if pattern is not None:
@@ -119,7 +121,7 @@ def byte_level(bos: bool = False, pattern: str | None = None, nfc: bool = False)
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(CORPUS, trainer)
+    tokenizer.train_from_iterator([*CORPUS, *more], trainer)
     tokenizer.add_tokens([AddedToken(text, special=False, normalized=False) for text in [*MARKS, "    "]])
     if bos:
         tokenizer.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 0)])

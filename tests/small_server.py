@@ -83,6 +83,7 @@ class SmallServer:
         app.router.add_post("/v1/chat/completions", self.chat)
         app.router.add_get("/v1/models", self.models)
         app.router.add_post("/tokenize", self.tokenize)
+        app.router.add_post("/detokenize", self.detokenize)
         app.router.add_get("/health", lambda request: _health())
         app.router.add_get("/version", lambda request: _version())
         app.router.add_get("/counters", self.count)
@@ -137,13 +138,20 @@ class SmallServer:
             {"count": len(ids), "max_model_len": self.options.context, "tokens": ids, "token_strs": None}
         )
 
+    async def detokenize(self, request: web.Request) -> web.Response:
+        """The text of ids."""
+        body = orjson.loads(await request.read())
+        if self.tokenizer is None or self.options.plain:
+            return web.Response(status=404, body=b'{"detail":"Not Found"}', content_type="application/json")
+        return reply({"prompt": self.tokenizer.decode(body["tokens"], skip_special_tokens=False)})
+
     def rendered(self, body: dict[str, Any]) -> list[int]:
         """The ids of messages, by the tokenizer's own chat template."""
         text = self.template.apply_chat_template(
             body["messages"],
             tokenize=False,
-            add_generation_prompt=body.get("add_generation_prompt", True),
-            continue_final_message=body.get("continue_final_message", False),
+            add_generation_prompt=body.get("add_generation_prompt", True) or self.options.deaf,
+            continue_final_message=body.get("continue_final_message", False) and not self.options.deaf,
             **body.get("chat_template_kwargs", {}),
         )
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
@@ -223,7 +231,7 @@ class SmallServer:
         if body.get("model") != self.options.model:
             return error(404, f"The model `{body.get('model')}` does not exist.", "model", "NotFoundError")
         prompts = body["prompt"]
-        if self.options.plain and not isinstance(prompts, str):
+        if (self.options.plain or self.options.chat_only) and not isinstance(prompts, str):
             return error(400, "prompt must be a string", "prompt")
         if isinstance(prompts, str):
             prompts = self.tokenizer.encode(prompts).ids
@@ -325,6 +333,8 @@ def choice(index: int, ids: list[int], body: dict[str, Any], context: int) -> di
     }
     made["made"] = len(words)
     wanted = body.get("logprob_token_ids")
+    if not wanted and body.get("return_tokens_as_token_ids") and body.get("logprobs"):
+        wanted = range(body["logprobs"])
     if wanted and body.get("logprobs") is not None:
         tops = {f"token_id:{token}": logprob(ids, token) for token in wanted}
         made["logprobs"] = {"tokens": ["token_id:0"], "token_logprobs": [-1.0], "top_logprobs": [tops]}
@@ -375,6 +385,8 @@ def main() -> None:
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")
     parser.add_argument("--api-key", default="")
     parser.add_argument("--instant", action="store_true", help="the same bytes for every call, at once")
+    parser.add_argument("--chat-only", action="store_true", help="no token ids")
+    parser.add_argument("--deaf", action="store_true", help="continue_final_message is not known")
     parser.add_argument("--plain", action="store_true", help="no token ids, no /tokenize, no context length")
     options = parser.parse_args()
 
