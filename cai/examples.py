@@ -24,6 +24,7 @@ Source: 2212.08073, section 4.1 (few-shot examples before the multiple choice).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
@@ -125,7 +126,7 @@ def after_examples(examples: tuple[Message, ...], rendered: Rendered) -> Rendere
     if not examples:
         return rendered
     system: tuple[Message, ...] = tuple(takewhile(_is_system, rendered.messages))
-    return Rendered((*system, *examples, *rendered.messages[len(system) :]), rendered.answer)
+    return replace(rendered, messages=(*system, *examples, *rendered.messages[len(system) :]))
 
 
 def _is_system(message: Message) -> bool:

@@ -40,7 +40,7 @@ from cai.abstention import kind_of, words_instead
 from cai.digest import draw
 from cai.examples import after_examples
 from cai.outcome import Abstention, Feedback, Judgement, Order, PairKind
-from cai.parts import Message, Value
+from cai.parts import Message, Part, Value
 from cai.principle import Constitution, Principle
 from cai.prompting import OPTIONS, Prompts, principle_values
 from cai.reasoning import ReasoningPlan, reason, without_answer
@@ -175,7 +175,7 @@ async def _reasoned_questions(
     kept: list[tuple[Order, Principle, dict[str, Value], int]] = []
     requests = []
     for order in ORDERS:
-        prompts = plan.prompts.reasonings(turns, *_shown(pair, order), forms)
+        prompts = _thoughtful(turns, pair, order, plan.prompts, forms, reasoning)
         for principle, values, rendered in zip(principles, forms, prompts, strict=True):
             whole = after_examples(plan.examples, rendered)
             for sample in range(reasoning.samples):
@@ -189,11 +189,31 @@ async def _reasoned_questions(
     for (order, principle, values, sample), asked, thought in zip(kept, requests, thoughts, strict=True):
         request = None
         if thought.finish == "stop":
-            text = Value(without_answer(thought.text), "model", f"reasoning {principle.id} {order} {sample}")
-            rendered = plan.prompts.reasoned_judgement(turns, *_shown(pair, order), values, text)
+            origin = f"reasoning {principle.id} {order} {sample}"
+            if reasoning.thinking:
+                rendered = plan.prompts.judgement(turns, *_shown(pair, order), values)
+                rendered = replace(rendered, thinking=(Part(thought.text.rstrip(), "model", origin),))
+            else:
+                text = Value(without_answer(thought.text), "model", origin)
+                rendered = plan.prompts.reasoned_judgement(turns, *_shown(pair, order), values, text)
             request = _score(plan, rendered, _labels("judgement", pair, principle, order, sample))
         questions.append(_Question(principle, order, request, sample, thought, ask.digest(asked)))
     return questions
+
+
+def _thoughtful(
+    turns: list[dict[str, Any]],
+    pair: JudgedPair,
+    order: Order,
+    prompts: Prompts,
+    forms: Sequence[dict[str, Value]],
+    reasoning: ReasoningPlan,
+) -> list[Rendered]:
+    """The prompts that let the judge reason, under each principle."""
+    a, b = _shown(pair, order)
+    if not reasoning.thinking:
+        return prompts.reasonings(turns, a, b, forms)
+    return [Rendered(item.messages, (), thinking=()) for item in prompts.judgements(turns, a, b, forms)]
 
 
 def _shown(pair: JudgedPair, order: Order) -> tuple[Value, Value]:

@@ -32,7 +32,7 @@ from cai.feedback import JudgePlan
 from cai.harm import HarmPlan
 from cai.principle import Constitution
 from cai.prompting import REASONING_STOPS, STOPS, Form, Prompts, Stage, load_prompts
-from cai.reasoning import ReasoningPlan
+from cai.reasoning import THINKING_STOPS, ReasoningPlan
 from cai.recipe import EngineSection, Recipe
 from cai.revise import RevisePlan
 from cai.shipped import find
@@ -84,7 +84,7 @@ def _examples(recipe: Recipe, beside: Path) -> Examples | None:
             "For a base model, edit the worked examples in prompts/base/worked-judgements.j2.",
         )
     path = find(feedback.examples, beside, "prompts/examples", ".yaml")
-    return load_examples(path, reasoned=feedback.reasoning is not None)
+    return load_examples(path, reasoned=feedback.reasons_in_answer)
 
 
 def stages_used(recipe: Recipe) -> dict[Form, list[Stage]]:
@@ -98,7 +98,7 @@ def stages_used(recipe: Recipe) -> dict[Form, list[Stage]]:
     if recipe.revise is not None:
         need(recipe.engine_for("revise"), *(("critique",) if recipe.revise.critique else ()), "revision")
     if recipe.feedback is not None:
-        judgement: Stage = "reasoned-judgement" if recipe.feedback.reasoning else "judgement"
+        judgement: Stage = "reasoned-judgement" if recipe.feedback.reasons_in_answer else "judgement"
         for judge in recipe.judges():
             need(judge, judgement)
         if recipe.feedback.harm:
@@ -167,7 +167,13 @@ def judge_plans(inputs: Inputs, constitution: Constitution) -> tuple[JudgePlan, 
         form = inputs.recipe.engines[engine].form
         prompts = inputs.prompts[form]
         section = feedback.reasoning
-        stops = REASONING_STOPS[form]
+        reasoning = None
+        if section is not None:
+            stops = THINKING_STOPS if section.thinking else REASONING_STOPS[form]
+            reasoning = ReasoningPlan(section.sampling(stops), section.samples, section.thinking)
+        shown = (
+            inputs.examples.messages(prompts, reasoned=feedback.reasons_in_answer) if inputs.examples else ()
+        )
         plans.append(
             JudgePlan(
                 engine=engine,
@@ -177,8 +183,8 @@ def judge_plans(inputs: Inputs, constitution: Constitution) -> tuple[JudgePlan, 
                 min_option_mass=feedback.min_option_mass,
                 seed=inputs.recipe.seed,
                 pool=feedback.combine,
-                reasoning=ReasoningPlan(section.sampling(stops), section.samples) if section else None,
-                examples=inputs.examples.messages(prompts, reasoned=bool(section)) if inputs.examples else (),
+                reasoning=reasoning,
+                examples=shown,
             )
         )
     return tuple(plans)

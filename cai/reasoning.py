@@ -15,9 +15,12 @@ same sentence, "I choose B", "Answer: A", "Response A", a lone "A". A sentence t
 Reasoning that reaches its token budget is unfinished: the judgement abstains, for a score in the
 middle of a thought would say how the sentence goes on, not what the judge thinks.
 
-What is not known here: thinking that a model does by itself, between marks of its own. The engines
-close it before the answer begins (cai/engine/chat_template.py), so a thinking model reasons in
-plain words like any other.
+A thinking model reasons in plain words like any other: the engines close its own block of thinking
+before the answer begins (cai/engine/chat_template.py). With `thinking` the block is used instead:
+the prompt of the judgement ends with the block open, the model thinks until it closes it, and the
+options are scored after the closed block and the words that begin the answer. Thinking is taken
+as it is, for nothing in it is doubled. Models that think on a channel of their own, rather than
+between marks (cai.request.THINKING_MARKS), are refused.
 
 What this module does not know: pairs, how judgements are put together.
 Source: 2212.08073, section 4.1 (chain of thought before the multiple choice); 2309.00267, section 2
@@ -32,7 +35,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cai.abreast import PromptTooLongError, abreast
-from cai.request import Completion, GenerateRequest, Sampling
+from cai.request import THINKING_MARKS, Completion, GenerateRequest, Sampling
 
 _SENTENCE_END = re.compile(r"[.!?][\"')*_]*\s+(?=\S)")
 _EDGE = " \t\r\n*_#>\"'`()[].!"
@@ -60,10 +63,15 @@ class AskText(Protocol):
 
 @dataclass(frozen=True)
 class ReasoningPlan:
-    """How reasonings are drawn, and how many for each judgement."""
+    """How reasonings are drawn, and how many for each judgement; `thinking`: in a block of the model's own."""
 
     sampling: Sampling
     samples: int = 1
+    thinking: bool = False
+
+
+THINKING_STOPS = tuple(end for _, end in THINKING_MARKS)
+"""Where a model's own thinking ends."""
 
 
 async def reason(requests: Sequence[GenerateRequest], ask: AskText) -> list[Completion]:

@@ -146,10 +146,12 @@ class ReasoningSection(_Section):
     `samples`: reasonings drawn for each judgement, whose probabilities are averaged; more than
     one needs a temperature above 0. Source: 2212.08073, sections 2 and 4.1 (five samples gave a
     small gain); 2309.00267, section 4.4 (sampling made labels worse), so one is the default.
+    `thinking`: a thinking model reasons in the block of its own that its chat template has.
     """
 
     max_tokens: Count = 512
     samples: Count = 1
+    thinking: bool = False
     temperature: Annotated[float, Field(ge=0, le=5, strict=False)] = 0.0
     top_p: Annotated[float, Field(gt=0, le=1, strict=False)] = 1.0
 
@@ -182,6 +184,11 @@ class FeedbackSection(_Section):
     harm: bool = True
     samples: Annotated[int, Field(ge=2)] = 2
     sample_sampling: SamplingSection = Field(default_factory=SamplingSection)
+
+    @property
+    def reasons_in_answer(self) -> bool:
+        """Whether the judge reasons in the words of its answer, not in a block of thinking."""
+        return self.reasoning is not None and not self.reasoning.thinking
 
 
 class DatasetSection(_Section):
@@ -335,6 +342,12 @@ def load_recipe(path: Path) -> Recipe:
         mistakes.append(
             f"{file.where(('feedback', 'pairs'))}: pairs of kind 'revised' need the revise section"
         )
+    base = [
+        name for name in recipe.judges() if name in recipe.engines and recipe.engines[name].form != "chat"
+    ]
+    if recipe.feedback and recipe.feedback.reasoning and recipe.feedback.reasoning.thinking and base:
+        where = file.where(("feedback", "reasoning", "thinking"))
+        mistakes.append(f"{where}: thinking needs a chat template, and {base[0]!r} has the form completion")
     if mistakes:
         raise RecipeError("; ".join(mistakes) + ".", "Mend those lines.")
     return recipe

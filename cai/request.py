@@ -14,7 +14,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from cai.digest import digest
+from cai.parts import join
 from cai.template import Rendered
+
+THINKING_MARKS = (
+    ("<think>", "</think>"),
+    ("[THINK]", "[/THINK]"),
+    ("<thinking>", "</thinking>"),
+    ("<seed:think>", "</seed:think>"),
+)
+"""Between which marks models think before they answer."""
 
 Labels = dict[str, str | int]
 Finish = Literal["stop", "length", "too_long"]
@@ -91,8 +100,11 @@ class ScoreRequest:
 Request = GenerateRequest | ScoreRequest
 
 
-def _texts(rendered: Rendered) -> tuple[list[list[str]], str]:
-    return [[message.role, message.text] for message in rendered.messages], rendered.answer_text
+def _texts(rendered: Rendered) -> list[Any]:
+    texts: list[Any] = [[[message.role, message.text] for message in rendered.messages], rendered.answer_text]
+    if rendered.thinking is not None:
+        texts.append({"thinking": join(rendered.thinking)})
+    return texts
 
 
 @dataclass(frozen=True, slots=True)

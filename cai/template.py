@@ -51,10 +51,16 @@ _ROLES: tuple[MessageRole, ...] = ("system", "user", "assistant")
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What a template makes of its input: messages, and how the answer begins (maybe nothing)."""
+    """What a template makes of its input: messages, and how the answer begins (maybe nothing).
+
+    `thinking`, which no template sets, is for a model that thinks between marks of its own before it
+    answers: None where it is not to think; empty where it is to begin now; or what it thought, after
+    which its answer begins.
+    """
 
     messages: tuple[Message, ...]
     answer: tuple[Part, ...]
+    thinking: tuple[Part, ...] | None = None
 
     @property
     def answer_text(self) -> str:
@@ -65,6 +71,7 @@ class Rendered:
         """All parts in order."""
         for message in self.messages:
             yield from message.parts
+        yield from self.thinking or ()
         yield from self.answer
 
 

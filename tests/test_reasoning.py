@@ -13,7 +13,7 @@ from cai.abreast import PromptTooLongError
 from cai.conversation import Turn
 from cai.feedback import JudgedPair, JudgePlan, judge
 from cai.outcome import Feedback
-from cai.parts import Value
+from cai.parts import Part, Value
 from cai.principle import Constitution, Principle
 from cai.prompting import load_prompts, turn_values
 from cai.reasoning import ReasoningPlan, without_answer
@@ -187,6 +187,33 @@ async def test_each_sample_has_a_seed_of_its_own_and_probabilities_are_averaged_
 async def test_a_reasoning_request_that_is_too_long_excludes_the_row() -> None:
     with pytest.raises(PromptTooLongError):
         await judge(TURNS, PAIR, _plan(), _Thinker(lambda _: ("", "too_long"), _reads))
+
+
+async def test_a_thinking_model_thinks_in_its_own_block_and_is_scored_after_it() -> None:
+    plan = _plan()
+    assert plan.reasoning is not None
+    plan = replace(plan, reasoning=replace(plan.reasoning, thinking=True))
+    thinker = _Thinker(lambda _: ("Both are short. The answer is B.\n", "stop"), _reads)
+    done = await judge(TURNS, PAIR, plan, thinker)
+    assert done.probability == pytest.approx(0.85)
+    [scored] = thinker.scored
+    for asked, request in zip(thinker.reasoned, scored, strict=True):
+        assert (asked.rendered.answer, asked.rendered.thinking) == ((), ())
+        assert asked.rendered.messages == request.rendered.messages
+        assert request.rendered.answer_text == "The answer is Response"
+        assert [p.text for p in request.rendered.thinking or ()] == ["Both are short. The answer is B."]
+    assert {j.reasoning for j in done.judgements} == {"Both are short. The answer is B.\n"}
+    cut = _Thinker(lambda _: ("Both are", "length"), _reads)
+    assert {j.abstained for j in (await judge(TURNS, PAIR, plan, cut)).judgements} == {"unfinished"}
+
+
+def test_what_was_thought_is_part_of_a_requests_identity() -> None:
+    [rendered] = load_prompts(ROOT / "prompts", "chat").harms(TURNS, [Value("x", "row", "r")])
+    thoughts = [None, (), (Part("a", "model", "m"),), (Part("b", "model", "m"),)]
+    requests = [
+        ScoreRequest("main", replace(rendered, thinking=item), ("True", "False")) for item in thoughts
+    ]
+    assert len({request.digest("engine") for request in requests}) == 4
 
 
 async def test_the_same_answers_make_the_same_feedback() -> None:

@@ -51,6 +51,17 @@ def test_a_short_recipe_is_enough_and_every_default_is_written_down(tmp_path: Pa
         ("roles:", "seed: yes\nroles:", r"recipe.yaml:7:1: seed"),
         ("roles:", "revise: null\nroles:", r"pairs of kind 'revised' need the revise section"),
         ("roles:", "revise: null\nfeedback: null\nroles:", r"nothing to do"),
+        ("judge: large", "judge: [large, large]", r"recipe.yaml:8:3: a judge is named twice"),
+        (
+            "model: two}",
+            "model: two, form: completion}\nfeedback: {reasoning: {thinking: true}}",
+            r"recipe.yaml:7:24: thinking needs a chat template, and 'large' has the form completion",
+        ),
+        (
+            "roles:",
+            "feedback: {reasoning: {samples: 5}}\nroles:",
+            r"recipe.yaml:7:12: feedback.reasoning: several samples need a temperature above 0",
+        ),
         ("model: one", "model: one, kind: local", r"recipe.yaml:5"),
         ("kind: scripted, model: one", "kind: server, model: one", r"needs urls"),
     ],

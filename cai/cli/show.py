@@ -106,6 +106,8 @@ async def trace(run: ReadRun, row: Row) -> tuple[list[Exchange], Outcome | None]
 def _print_json(row: Row, exchanges: list[Exchange], outcome: Outcome | None) -> None:
     import orjson
 
+    from cai.parts import join
+
     content = {
         "row": row.id,
         "source": row.source,
@@ -125,6 +127,7 @@ def _print_json(row: Row, exchanges: list[Exchange], outcome: Outcome | None) ->
                     }
                     for m in exchange.request.rendered.messages
                 ],
+                "thinking": join(exchange.request.rendered.thinking or ()),
                 "answer_begins": exchange.request.rendered.answer_text,
                 "answer": exchange.answer.record() if exchange.answer is not None else None,
             }
@@ -191,6 +194,9 @@ def request_lines(rendered: Rendered) -> list[tuple[str, str]]:
     for message in rendered.messages:
         lines.append(("", f"[bold]── {message.role}[/bold]"))
         lines += _lines(message.parts)
+    if rendered.thinking is not None:
+        lines.append(("", "[bold]── the model thinks[/bold]"))
+        lines += _lines(rendered.thinking) if rendered.thinking else []
     if rendered.answer:
         lines.append(("", "[bold]── the answer begins[/bold]"))
         lines += _lines(rendered.answer)

@@ -35,18 +35,13 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from cai.engine.position import Thinking
 from cai.errors import EngineRefusedError, RolesRefusedError
+from cai.request import THINKING_MARKS
 
 Strip = Literal["none", "white", "newlines"]
 Shape = tuple[tuple[str, str | None], ...]
 """Role of each message, and its text where that is empty or white space (else None)."""
 
 CLOSE_THINKING = "\n{end}\n\n"
-_THINKING = (
-    ("<think>", "</think>"),
-    ("[THINK]", "[/THINK]"),
-    ("<thinking>", "</thinking>"),
-    ("<seed:think>", "</seed:think>"),
-)
 _STAND_IN = re.compile(r"Qz(\d{4})kStandInvW")
 _ANSWER = "Qzk9AnswerStandInvW"
 _PAD = "\n \n"
@@ -232,9 +227,25 @@ class ChatTemplate:
         return CLOSE_THINKING.format(end=end)
 
 
+def thinking_block(tail: str) -> tuple[str, str]:
+    """Of a text that ends in an empty block of thinking: all before the thoughts, all after them.
+
+    Raises: EngineRefusedError where it does not end so.
+    """
+    for begin, end in THINKING_MARKS:
+        start, stop = tail.rfind(begin) + len(begin), tail.rfind(end)
+        if len(begin) <= start <= stop and not (tail[start:stop] + tail[stop + len(end) :]).strip():
+            line = "\n" if tail[start] == "\n" else ""
+            return tail[:start] + line, line + tail[stop:]
+    raise EngineRefusedError(
+        "The chat template has no block of thinking between marks that are known here.",
+        "Leave `thinking` out of feedback.reasoning: the judge then reasons in its answer.",
+    )
+
+
 def _open_thinking(text: str) -> str | None:
     """The mark that would close the block of thinking left open at the end, or None."""
-    for begin, end in _THINKING:
+    for begin, end in THINKING_MARKS:
         place = text.rfind(begin)
         if place > text.rfind(end) and not text[place + len(begin) :].strip():
             return end
@@ -243,7 +254,7 @@ def _open_thinking(text: str) -> str | None:
 
 def thinking_at(text: str) -> Thinking:
     """Whether a block of thinking is open at the end of a text, or one was closed before."""
-    begins = [(text.rfind(begin), text.rfind(end)) for begin, end in _THINKING]
+    begins = [(text.rfind(begin), text.rfind(end)) for begin, end in THINKING_MARKS]
     if any(begin > end for begin, end in begins):
         return "open"
     return "closed" if any(end >= 0 for _, end in begins) else "none"

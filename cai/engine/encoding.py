@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cai.engine.chat_template import ChatTemplate, Shape, Skeleton, Strip, stripped
+from cai.engine.chat_template import ChatTemplate, Shape, Skeleton, Strip, stripped, thinking_block
 from cai.engine.pieces import CUT, PieceCoder, without_reserved
 from cai.engine.tokenizer_files import TokenizerFiles, read_tokenizer_files
 from cai.errors import EngineRefusedError, RolesRefusedError
 from cai.parts import Message, Part
-from cai.request import Request, ScoreRequest
+from cai.request import THINKING_MARKS, Request, ScoreRequest
 from cai.template import Rendered
 
 SPELLINGS = ("{}", " {}", "({}", " ({}")
@@ -73,7 +73,7 @@ class Encoder:
         self._form = form
         self._arguments = template_args
         self._date = date
-        self._expected: dict[tuple[Shape, bool], tuple[int, ...]] = {}
+        self._expected: dict[tuple[Shape, str, str, bool], tuple[int, ...]] = {}
         self._options: dict[tuple[str, tuple[str, ...]], tuple[tuple[int, ...], ...]] = {}
         self._template: ChatTemplate | None = None
         if form == "chat":
@@ -136,7 +136,7 @@ class Encoder:
         """As much of the text before the answer position as bears on how an option is tokenised there."""
         answer = request.rendered.answer_text
         skeleton = self._skeleton(request.rendered)
-        if skeleton is not None and (not answer or CUT.search(answer)):
+        if skeleton is not None and (CUT.search(answer) or not (answer or request.rendered.thinking)):
             # Nothing before the template's last literal, or before a cut, bears on what comes after.
             return skeleton.answer_tail + answer if answer else skeleton.tail
         pieces = self._layout(request.rendered).pieces
@@ -159,6 +159,11 @@ class Encoder:
         bos = self._coder.bos_id
         count = next((place for place, token in enumerate(ids) if token != bos), len(ids))
         return (self._coder.token_text(bos), count) if bos is not None else ("", 0)
+
+    @property
+    def hides_thinking(self) -> bool:
+        """Whether a mark that ends thinking is a special token, so that decoded text may lack it."""
+        return any(end in self._coder.special for _, end in THINKING_MARKS)
 
     def habits(self) -> tuple[bool, bool | None]:
         """Whether answers begin with a block of thinking, and whether there is a system role (None: no chat).
@@ -207,13 +212,14 @@ class Encoder:
         messages = rendered.messages
         answer = [part.text for part in rendered.answer if part.text]
         if self._template is None or any(message.role == "text" for message in messages):
+            _refuse_thinking(rendered)
             pieces = [part.text for message in messages for part in message.parts] + answer
             return _Layout(pieces, range(len(pieces)), (), self._coder.bos)
         shape = _shape(messages)
         skeleton = self._template.skeleton(shape)
         if skeleton is None:
             return self._whole_layout(self._template, rendered, answer)
-        tail = skeleton.answer_tail if answer else skeleton.tail
+        tail, after = _ending(rendered, skeleton.tail, skeleton.answer_tail)
         literals = [*skeleton.literals[:-1], tail]
         pieces = [literals[0]]
         foreign: list[int] = []
@@ -224,9 +230,13 @@ class Encoder:
             foreign += range(len(pieces), len(pieces) + len(texts))
             pieces += texts
             pieces.append(literals[number])
+        if after:
+            thoughts = [part.text for part in rendered.thinking or ()]
+            foreign += range(len(pieces), len(pieces) + len(thoughts))
+            pieces += [*thoughts, after]
         foreign += range(len(pieces), len(pieces) + len(answer))
         pieces += answer
-        control = self._control_of(shape, skeleton, bool(answer))
+        control = self._control_of(shape, skeleton, tail, after, bool(answer))
         return _Layout(pieces, foreign, control, self._bos_before(literals[0]))
 
     def _whole_layout(self, template: ChatTemplate, rendered: Rendered, answer: list[str]) -> _Layout:
@@ -241,20 +251,29 @@ class Encoder:
         contents = [
             self._coder.control.sub(take, without_reserved(message.text)) for message in rendered.messages
         ]
-        text = template.whole(roles, contents, bool(answer))
+        free, begun = (template.whole(roles, contents, has_answer) for has_answer in (False, True))
+        text, after = _ending(rendered, free, begun)
         pieces = [taken[int(piece)] if place % 2 else piece for place, piece in enumerate(_TAKEN.split(text))]
-        foreign = {*range(1, len(pieces), 2), *range(len(pieces), len(pieces) + len(answer))}
-        control = None if taken else self._coder.code([text])[1]
+        foreign = {*range(1, len(pieces), 2)}
+        if after:
+            thoughts = [part.text for part in rendered.thinking or ()]
+            foreign |= {*range(len(pieces), len(pieces) + len(thoughts))}
+            pieces += [*thoughts, after]
+        foreign |= {*range(len(pieces), len(pieces) + len(answer))}
+        control = None if taken else self._coder.code([text, after])[1]
         return _Layout(pieces + answer, foreign, control, self._bos_before(text))
 
-    def _control_of(self, shape: Shape, skeleton: Skeleton, has_answer: bool) -> tuple[int, ...]:
-        """The control tokens of a skeleton, in order."""
-        key = (shape, has_answer)
+    def _control_of(
+        self, shape: Shape, skeleton: Skeleton, tail: str, after: str, has_answer: bool
+    ) -> tuple[int, ...]:
+        """The control tokens of a skeleton with this end, in order."""
+        key = (shape, tail, after, has_answer)
         expected = self._expected.get(key)
         if expected is None:
             text = skeleton.fill(["plain words" if blank is None else blank for _, blank in shape])
             text = text[: len(text) - len(skeleton.literals[-1])]
-            text += skeleton.answer_tail + "plain words" if has_answer else skeleton.tail
+            text += f"{tail}plain words{after}" if after else tail
+            text += "plain words" if has_answer else ""
             ids = self._coder.plain_ids(text)
             expected = self._expected[key] = tuple(filter(self._coder.control_ids.__contains__, ids))
         return expected
@@ -262,6 +281,25 @@ class Encoder:
     def _bos_before(self, beginning: str) -> tuple[int, ...]:
         """What is put before a chat template's text that begins so."""
         return () if self._bos_text and beginning.startswith(self._bos_text) else self._coder.bos
+
+
+def _ending(rendered: Rendered, tail: str, answer_tail: str) -> tuple[str, str]:
+    """What ends a prompt, and what closes the thoughts that follow it (nothing where none do).
+
+    `tail`: the end where the answer is free; `answer_tail`: where its beginning is given.
+    """
+    if rendered.thinking is None:
+        return (answer_tail if rendered.answer_text else tail), ""
+    before, after = thinking_block(answer_tail)
+    return before, after if rendered.thinking or rendered.answer_text else ""
+
+
+def _refuse_thinking(rendered: Rendered) -> None:
+    if rendered.thinking is not None:
+        raise EngineRefusedError(
+            "A model without a chat template does not think between marks of its own.",
+            "Leave `thinking` out of feedback.reasoning: the judge then reasons in its answer.",
+        )
 
 
 def _shape(messages: Sequence[Message]) -> Shape:

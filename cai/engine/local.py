@@ -118,6 +118,12 @@ class LocalEngine:
 
         ids = self._encoder.encode(request)
         self._refuse_empty(ids)
+        if request.rendered.thinking is not None and self._encoder.hides_thinking:
+            raise EngineRefusedError(
+                f"Engine {self.name!r}: the mark that ends this model's thinking is a special token, which is "
+                "not seen in its text here.",
+                "Serve the model with vLLM, or leave `thinking` out of feedback.reasoning.",
+            )
         if self._too_long(len(ids) + request.sampling.max_tokens):
             return Completion("", "too_long", len(ids), 0, self.context_tokens)
         prompt = Prompt(ids, request.sampling, request.seed)

@@ -43,7 +43,8 @@ class PieceCoder:
     """Makes token ids of pieces of text. Not for use from several threads at once.
 
     `control`: matches the spelling of a control token; `control_ids`: the tokens; `bos`: what
-    the tokenizer itself puts before a text; `shares`: whether pieces are remembered.
+    the tokenizer itself puts before a text; `shares`: whether pieces are remembered; `special`: the
+    spellings of control tokens that decoded text leaves out.
     Raises: EngineRefusedError where tokenizer.json cannot be read.
     """
 
@@ -54,6 +55,7 @@ class PieceCoder:
         unknown = _unknown(structure.get("model", {}))
         self._added = [t for t in structure.get("added_tokens", ()) if _is_control(t) and t["id"] != unknown]
         self.control_ids = frozenset(token["id"] for token in self._added)
+        self.special = frozenset(token["content"] for token in self._added if token.get("special"))
         names = sorted((re.escape(token["content"]) for token in self._added), key=len, reverse=True)
         self.control = re.compile("|".join(names) if names else r"(?!)")
         self.bos = self._find_bos(files)

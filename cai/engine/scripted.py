@@ -28,6 +28,7 @@ from cai.digest import digest, draw
 from cai.engine.identity import Identity
 from cai.engine.position import Position, Token
 from cai.errors import EngineAnswerError, EngineError, EngineRefusedError
+from cai.parts import join
 from cai.recipe import EngineSection
 from cai.request import Completion, Finish, GenerateRequest, Request, ScoreRequest, Scores
 
@@ -208,6 +209,8 @@ def _names(request: Request) -> list[str | int]:
     """What the built-in engine draws from: the request's texts, and the seed where one counts."""
     texts: list[str | int] = [message.text for message in request.rendered.messages]
     texts.append(request.rendered.answer_text)
+    if request.rendered.thinking is not None:
+        texts.append(join(request.rendered.thinking))
     if isinstance(request, GenerateRequest) and request.sampling.temperature > 0:
         texts.append(request.seed)
     return texts

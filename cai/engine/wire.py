@@ -20,12 +20,16 @@ from typing import Any
 
 import orjson
 
+from cai.errors import EngineRefusedError
 from cai.request import Completion, Finish, GenerateRequest, Sampling, ScoreRequest, Scores
 
 MAX_OPTION_TOKENS = 128
 """The most tokens whose log-probabilities vLLM gives for one prompt."""
 
 CHAT_TOP_LOGPROBS = 20
+
+_LEAST = 1e-300
+"""A probability whose logarithm can be taken, for one that is too small to be told from 0."""
 
 _GREEDY = Sampling(max_tokens=1)
 _FINISHES: dict[str, Finish] = {"stop": "stop", "length": "length"}
@@ -62,6 +66,8 @@ def sampling_fields(sampling: Sampling, seed: int) -> dict[str, Any]:
 def generate_body(model: str, ids: list[int], request: GenerateRequest) -> bytes:
     """A call of /v1/completions for a text."""
     fields = sampling_fields(request.sampling, request.seed)
+    if request.rendered.thinking is not None:  # the mark that ends it may be a special token
+        fields["skip_special_tokens"] = False
     return orjson.dumps({"model": model, "prompt": ids, **fields})
 
 
@@ -96,6 +102,12 @@ def top_body(model: str, ids: Sequence[int], count: int) -> bytes:
 def chat_body(model: str, request: GenerateRequest | ScoreRequest, template_args: dict[str, Any]) -> bytes:
     """A call of /v1/chat/completions, where token ids cannot be sent."""
     rendered = request.rendered
+    if rendered.thinking is not None:
+        raise EngineRefusedError(
+            "A model cannot be asked for its thinking alone through the chat endpoint.",
+            "Name a `tokenizer` for the engine, so that token ids can be sent; or leave `thinking` out of "
+            "feedback.reasoning.",
+        )
     messages = [{"role": message.role, "content": message.text} for message in rendered.messages]
     answer = rendered.answer_text
     if answer:
@@ -254,7 +266,7 @@ def read_chat_scores(answer: dict[str, Any], options: Sequence[str]) -> Scores:
         least = min(least, logprob)
         if name in masses:
             masses[name] += math.exp(logprob)
-    bound = min(math.exp(least), max(1e-12, 1.0 - listed))
+    bound = max(_LEAST, min(math.exp(least), max(1e-12, 1.0 - listed)))
     logs = tuple(math.log(mass if mass > 0 else bound) for mass in masses.values())
     usage = answer.get("usage")
     counted = usage.get("prompt_tokens") if isinstance(usage, dict) else None
