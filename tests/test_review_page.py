@@ -7,7 +7,6 @@ What this module does not know: how the sample is drawn (test_review.py).
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -31,9 +30,8 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium o
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One Chromium for this module."""
-    arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     with sync_playwright() as started:
-        made = started.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        made = started.chromium.launch(executable_path=CHROMIUM)
         yield made
         made.close()
 

@@ -31,7 +31,7 @@ def export_review(dataset_folder: Path, folder: Path, size: int, seed: int | Non
     rows = [item.pair.row_id for item in drawn]
     sheet = sheet_name(made_from.generation, seed, made_from.tie_threshold, rows)
     _refuse_another(folder, sheet)
-    read = texts(item.pair for item in drawn)
+    read = texts((item.pair for item in drawn), made_from.judge)
     items = tuple(_item(sheet, item, read[item.pair.row_id]) for item in drawn)
     strata: dict[str, Stratum] = {item.stratum.name: item.stratum for item in drawn}
     key = Key(

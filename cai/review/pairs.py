@@ -20,16 +20,10 @@ import pyarrow.parquet as pq
 from cai.errors import RunError
 
 _PAIR = "feedback.list.element."
-_SHORT = [
-    "row_id",
-    "subset",
-    "split",
-    "line",
-    *(_PAIR + n for n in ("kind", "judge", "probability", "label")),
-]
-_LONG = ["row_id", "prompt.list.element.role", "prompt.list.element.content"]
-_LONG += ["responses.list.element.name", "responses.list.element.text"]
-_PLACES = [*_SHORT, _PAIR + "first", _PAIR + "second"]
+_WHICH = [_PAIR + name for name in ("kind", "judge", "first", "second")]
+_SHORT = ["row_id", "subset", "split", "line", *_WHICH, _PAIR + "probability", _PAIR + "label"]
+_LONG = ["row_id", "prompt.list.element.role", "prompt.list.element.content", *_WHICH]
+_LONG += [_PAIR + "first_text", _PAIR + "second_text"]
 HUMAN = "chosen"
 """The name of the response that the human preferred."""
 
@@ -90,11 +84,11 @@ def labelled_pairs(dataset_folder: Path, judge: str) -> list[Labelled]:
     for path in sorted((dataset_folder / "traces").glob("*.parquet")):
         file = pq.ParquetFile(path)
         for group in range(file.num_row_groups):
-            for row in file.read_row_group(group, columns=_PLACES).to_pylist():
+            for row in file.read_row_group(group, columns=_SHORT).to_pylist():
                 found += [
                     _labelled(row, pair, path, group)
                     for pair in row["feedback"] or ()
-                    if pair["kind"] == "human" and pair["judge"] == judge
+                    if _is_human(pair, judge)
                 ]
     return found
 
@@ -109,8 +103,8 @@ def _labelled(row: dict[str, Any], pair: dict[str, Any], path: Path, group: int)
     return Labelled(*place, probability, agrees, path, group)
 
 
-def texts(pairs: Iterable[Labelled]) -> dict[str, Texts]:
-    """The texts of these pairs, by row id."""
+def texts(pairs: Iterable[Labelled], judge: str) -> dict[str, Texts]:
+    """The texts of these pairs as this judge had them, by row id."""
     wanted: dict[tuple[Path, int], set[str]] = defaultdict(set)
     for pair in pairs:
         wanted[pair.file, pair.group].add(pair.row_id)
@@ -119,7 +113,15 @@ def texts(pairs: Iterable[Labelled]) -> dict[str, Texts]:
         table = pq.ParquetFile(path).read_row_group(group, columns=_LONG)
         for index, row_id in enumerate(table["row_id"].to_pylist()):
             if row_id in rows:
-                row = table.slice(index, 1).to_pylist()[0]
-                prompt = tuple((turn["role"], turn["content"]) for turn in row["prompt"])
-                made[row_id] = Texts(prompt, {item["name"]: item["text"] for item in row["responses"]})
+                made[row_id] = _texts(table.slice(index, 1).to_pylist()[0], judge)
     return made
+
+
+def _texts(row: dict[str, Any], judge: str) -> Texts:
+    prompt = tuple((turn["role"], turn["content"]) for turn in row["prompt"])
+    pair = next(item for item in row["feedback"] if _is_human(item, judge))
+    return Texts(prompt, {pair["first"]: pair["first_text"], pair["second"]: pair["second_text"]})
+
+
+def _is_human(pair: dict[str, Any], judge: str) -> bool:
+    return bool(pair["kind"] == "human" and pair["judge"] == judge)
