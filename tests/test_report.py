@@ -223,7 +223,12 @@ def replace_order(places: Places) -> Places:
 
 def _long(row: str, letters: int) -> dict[str, Any]:
     return {
-        "row_id": row, "source": "s", "subset": "s", "split": "train", "line": 1, "flags": [],
+        "row_id": row,
+        "source": "s",
+        "subset": "s",
+        "split": "train",
+        "line": 1,
+        "flags": [],
         "prompt": [{"role": "user", "content": "<" * letters}],
         "responses": [{"name": name, "text": "é" * letters} for name in ("chosen", "rejected")],
         "samples": [],

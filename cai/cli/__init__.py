@@ -54,6 +54,7 @@ def _verbs() -> None:
         init,
         judge_eval,
         principles,
+        prompts,
         report,
         review,
         run,
@@ -63,7 +64,7 @@ def _verbs() -> None:
     )
 
     reading = (status, show, dataset, compare, report, review)
-    for verb in (init, principles, run, *reading, judge_eval, serve, doctor, demo):
+    for verb in (init, principles, prompts, run, *reading, judge_eval, serve, doctor, demo):
         verb.enter(app)
 
 

@@ -63,7 +63,7 @@ async def _try(
     from cai.workbench.asking import Asking
     from cai.workbench.trying import try_principle
 
-    found = _find_row(run, wanted)
+    found = find_row(run, wanted)
     async with Asking(run) as asking:
         before: Trial | None = None
         while True:
@@ -90,7 +90,8 @@ async def _try(
             err().print(Text("\nsaved; again", style="dim"))
 
 
-def _find_row(run: RunFolder, wanted: str) -> Row:
+def find_row(run: RunFolder, wanted: str) -> Row:
+    """The row that a person names by its number or id. Raises: RunError."""
     from cai.recipe import load_recipe
     from cai.source import Excluded, open_sources
 
