@@ -14,7 +14,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from cai.compare.figures import PersonFigures
-from cai.compare.person import Sums, difference_interval, person_figures, person_of_run, share_interval
+from cai.compare.person import Sums, accuracy, parts_of, person_figures, person_of_run, ratio, share_interval
 from cai.review import Answers, Item, Key, Stratum, write_answers
 from cai.review.key import ANSWERS, Answer, write_whole
 
@@ -98,8 +98,6 @@ def test_unequal_weights_against_a_general_survey_estimate() -> None:
     """Two strata of 10 and 90 pairs, two and three asked: R = (10 * 1/2 + 90 * 1/3) / 100 = 0.35;
     variance = (10 * 8 * 0.5 / 2 + 90 * 87 * (1/3) / 3) / 100^2 = (20 + 870) / 10,000 = 0.089."""
     sums = Sums(*(np.array(v, float) for v in ([10, 90], [2, 3], [1, 1], [2, 3], [1, 1], [1, 1])))
-    from cai.compare.person import ratio
-
     value, variance, freedom = ratio(sums)
     assert float(value) == pytest.approx(0.35)
     assert float(variance) == pytest.approx(0.089)
@@ -268,16 +266,47 @@ def test_the_interval_of_a_share_covers_the_truth_of_the_whole_dataset(
     assert 0.93 <= covered <= 0.97, covered
 
 
-@pytest.mark.parametrize("right", [0.1, 0.35, 0.5, 0.8])
-def test_the_interval_of_how_far_ahead_the_ai_is_covers_the_truth(right: float) -> None:
-    """In the first stratum AI and human differ (y = 1 or -1), in the second they agree (y = 0)."""
-    pairs, items = [800, 3000], [100, 100]
-    y, d, truth = simulated(pairs, items, [right, 1.0], 0.8, np.random.default_rng(6))
-    difference = np.stack([2 * y[:, 0] - d[:, 0], np.zeros(len(y))], axis=1)
-    squares = np.stack([d[:, 0], np.zeros(len(y))], axis=1)
-    sums = Sums(np.array(pairs, float), np.array(items, float), difference, d, squares, difference)
-    with_ai = round(800 * 0.8 * right)
-    true = (2 * with_ai - round(800 * 0.8)) / truth[1]
-    _, low, high = difference_interval(sums)
+@pytest.mark.parametrize("label", ["ai", "human", "ahead"])
+@pytest.mark.parametrize(
+    ("pairs", "items", "with_ai", "with_both", "decided"),
+    [
+        ((800, 3000), (100, 100), 0.1, 0.9, 0.8),
+        ((800, 3000), (100, 100), 0.35, 0.7, 0.9),
+        ((2000, 3000), (100, 100), 0.8, 0.9, 0.7),
+        ((40000, 130000), (100, 100), 0.6, 0.8, 0.6),
+        ((300, 200), (150, 100), 0.4, 0.6, 0.8),
+    ],
+)
+def test_the_intervals_over_all_labelled_pairs_cover_the_truth(
+    pairs: tuple[int, int],
+    items: tuple[int, int],
+    with_ai: float,
+    with_both: float,
+    decided: float,
+    label: str,
+) -> None:
+    """In differ the AI is right on y decided pairs and the human label on the others; in agree both or none."""
+    rng = np.random.default_rng(6)
+    truths, cells = [], []
+    for n, m, right in zip(pairs, items, (with_ai, with_both), strict=True):
+        halves, asked = [n - n // 3, n // 3], [m - m // 3, m // 3]
+        y, d, truth = simulated(halves, asked, [right, right], decided, rng)
+        cells.append(Sums(np.array(halves, float), np.array(asked, float), y, d, y, y))
+        truths.append(truth)
+    (differ_ai, differ), (agree_both, agree) = truths
+    ai = (differ_ai + agree_both) / (differ + agree)
+    human = (differ - differ_ai + agree_both) / (differ + agree)
+    true = {"ai": ai, "human": human, "ahead": ai - human}[label]
+    _, low, high = accuracy(parts_of(*cells), label)
     covered = float(np.mean((low <= true) & (true <= high)))
     assert 0.93 <= covered <= 0.97, covered
+
+
+def test_an_accuracy_keeps_its_width_where_all_answers_are_alike() -> None:
+    """The AI is right in every answer: how far it is ahead is still not known to the point."""
+    found = person_figures(TWO, [said(TWO, D="a" * 10, A="h" * 10)])
+    assert (found.ai.weighted.value, found.ahead.value) == pytest.approx((1.0, 0.25))
+    assert found.ahead.low is not None
+    assert found.ahead.low < 0.2
+    assert found.human.weighted.high is not None
+    assert found.human.weighted.high > 0.78

@@ -9,7 +9,8 @@ were not answered count as drawn at random within their stratum.
 The interval of a share is Wilson's at the effective sample size R (1 - R) / variance, reduced by
 (z / t)^2 for the degrees of freedom, items less strata. Where all answers are alike the variance is
 unknown and the effective size is (sum w)^2 / sum w (w - 1), which is unbounded where every pair was
-asked. A difference of shares has Student's interval.
+asked. Accuracies over both cells, and their difference, are put together from the cells' shares and
+the shares that a person can decide (`accuracy`).
 
 A stratum with fewer than two answers, not all of its pairs, is put together with the next of its
 cell. Pairs that share a prompt count as independent.
@@ -24,7 +25,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ from cai.compare.person_figures import (
     Sided,
 )
 from cai.errors import CaiError
-from cai.review.key import Answers, Cell, Item, Key, read_key, read_reviewers
+from cai.review.key import Answers, Cell, Key, read_key, read_reviewers
 
 Floats = NDArray[np.float64]
 CONFIDENCE = 0.95
@@ -100,13 +101,71 @@ def share_interval(sums: Sums) -> tuple[Floats, Floats, Floats]:
     return value, np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
 
 
-def difference_interval(sums: Sums) -> tuple[Floats, Floats, Floats]:
-    """A weighted mean of -1, 0 and 1 over decided pairs with its interval."""
-    from scipy.stats import t
+Part = tuple[Floats, Floats, Floats]
+"""A share with the bounds of its interval."""
 
-    value, variance, freedom = ratio(sums)
-    half = t.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(variance)
-    return value, np.maximum(value - half, -1.0), np.minimum(value + half, 1.0)
+
+@dataclass(frozen=True)
+class Parts:
+    """What the accuracy over all labelled pairs is made of, for the cells differ and agree.
+
+    `pairs`: how many there are; `decided`: the share that a person can decide; `sided`: of those,
+    how often the person sides with the AI (differ), or with both (agree).
+    """
+
+    pairs: tuple[float, float]
+    decided: tuple[Part, Part]
+    sided: tuple[Part, Part]
+
+
+def parts_of(differ: Sums, agree: Sums) -> Parts:
+    """The parts, from the sums of both cells; what is unknown lies between 0 and 1."""
+    decided, sided = [], []
+    for sums in (differ, agree):
+        if not sums.items.shape[-1]:
+            nothing = np.zeros(sums.items.shape[:-1])
+            decided.append((nothing, nothing, nothing))
+            sided.append((nothing, nothing, nothing))
+            continue
+        whole = replace(sums, y=sums.d, d=sums.items, yy=sums.d, yd=sums.d)
+        decided.append(share_interval(whole))
+        value, low, high = share_interval(sums)
+        unknown = np.isnan(value)
+        sided.append(
+            (np.where(unknown, 0.5, value), np.where(unknown, 0.0, low), np.where(unknown, 1.0, high))
+        )
+    pairs = (float(differ.pairs.sum()), float(agree.pairs.sum()))
+    return Parts(pairs, (decided[0], decided[1]), (sided[0], sided[1]))
+
+
+def accuracy(parts: Parts, label: str) -> Part:
+    """How often a label is the person's choice over decidable pairs of both cells, or how far `ahead`
+    the AI is (its share less the human labels').
+
+    Each part in turn is put at its bounds, the rest left as they are; the changes add as squares.
+    Source: Zou & Donner 2008 (variance estimates recovery), which keeps the width that Wilson's
+    intervals have where all answers are alike.
+    """
+    given = [*parts.decided, *parts.sided]
+
+    def total(at: Sequence[Floats]) -> Floats:
+        qd, qa, s, a = at
+        differ, agree = parts.pairs[0] * qd, parts.pairs[1] * qa
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = differ / (differ + agree)
+        ahead = share * (2 * s - 1)
+        right = share * s + (1 - share) * a
+        return ahead if label == "ahead" else right if label == "ai" else right - ahead
+
+    middle = [part[0] for part in given]
+    value = total(middle)
+    below, above = np.zeros((2, *np.shape(value)))
+    for index, part in enumerate(given):
+        moved = [total([*middle[:index], bound, *middle[index + 1 :]]) - value for bound in part[1:]]
+        below = below + np.fmax(0.0, np.fmax(-moved[0], -moved[1])) ** 2
+        above = above + np.fmax(0.0, np.fmax(moved[0], moved[1])) ** 2
+    least = -1.0 if label == "ahead" else 0.0
+    return value, np.fmax(value - np.sqrt(below), least), np.fmin(value + np.sqrt(above), 1.0)
 
 
 def person_figures(key: Key, reviewers: Sequence[Answers]) -> PersonFigures:
@@ -131,7 +190,7 @@ def person_figures(key: Key, reviewers: Sequence[Answers]) -> PersonFigures:
         undecided=_cell(key, "undecided", verdicts, strata, "human"),
         ai=_sided(key, labelled, verdicts, strata, "ai"),
         human=_sided(key, labelled, verdicts, strata, "human"),
-        ahead=_ahead(key, labelled, verdicts, strata),
+        ahead=_overall(key, verdicts, strata, "ahead"),
     )
 
 
@@ -189,12 +248,11 @@ def _sums(
     verdicts: Mapping[str, str],
     groups: Mapping[str, str],
     label: str,
-    other: str | None = None,
 ) -> Sums:
-    """Sums of y = whether `label` is the person's choice (less whether `other` is)."""
+    """Sums of y = whether `label` is the person's choice."""
     names = sorted({groups[stratum.name] for stratum in key.strata if stratum.cell in cells})
     at = {name: index for index, name in enumerate(names)}
-    pairs, n, y, d, yy = np.zeros((5, len(names)))
+    pairs, n, y, d = np.zeros((4, len(names)))
     for stratum in key.strata:
         if stratum.cell in cells:
             pairs[at[groups[stratum.name]]] += stratum.pairs
@@ -205,15 +263,9 @@ def _sums(
             continue
         n[index] += 1
         if verdict in ("1", "2"):
-            value = _right(item, label, verdict) - (_right(item, other, verdict) if other else 0)
             d[index] += 1
-            y[index] += value
-            yy[index] += value**2
-    return Sums(pairs, n, y, d, yy, y)
-
-
-def _right(item: Item, label: str, verdict: str) -> int:
-    return int((item.ai if label == "ai" else item.human) == int(verdict))
+            y[index] += (item.ai if label == "ai" else item.human) == int(verdict)
+    return Sums(pairs, n, y, d, y, y)
 
 
 def _estimate(found: tuple[Any, Any, Any], n: int) -> Estimate:
@@ -228,23 +280,24 @@ def _estimate(found: tuple[Any, Any, Any], n: int) -> Estimate:
 def _sided(
     key: Key, cells: Sequence[Cell], verdicts: Mapping[str, str], groups: Mapping[str, str], label: str
 ) -> Sided:
+    """A share of one cell, or a label's accuracy over differ and agree together."""
     from cai.compare.statistics import rate
 
-    sums = _sums(key, cells, verdicts, groups, label)
-    n = int(sums.d.sum())
-    counted = rate(int(sums.y.sum()), n)
-    if np.any(sums.items == 0):  # a kind of pair that nobody answered: no share over all kinds
-        return Sided(Estimate(None, None, None, n), counted)
-    return Sided(_estimate(share_interval(sums), n), counted)
+    parts = [_sums(key, [cell], verdicts, groups, label) for cell in cells]
+    n = int(sum(sums.d.sum() for sums in parts))
+    counted = rate(int(sum(sums.y.sum() for sums in parts)), n)
+    if len(parts) == 1:
+        return Sided(_estimate(share_interval(parts[0]), n), counted)
+    return Sided(_overall(key, verdicts, groups, label), counted)
 
 
-def _ahead(
-    key: Key, cells: Sequence[Cell], verdicts: Mapping[str, str], groups: Mapping[str, str]
-) -> Estimate:
-    sums = _sums(key, cells, verdicts, groups, "ai", "human")
-    if np.any(sums.items == 0):
-        return Estimate(None, None, None, int(sums.d.sum()))
-    return _estimate(difference_interval(sums), int(sums.d.sum()))
+def _overall(key: Key, verdicts: Mapping[str, str], groups: Mapping[str, str], label: str) -> Estimate:
+    """A label's accuracy, or `ahead`; nothing where a kind of pair has no answer at all."""
+    differ, agree = (_sums(key, [cell], verdicts, groups, "ai") for cell in ("differ", "agree"))
+    n = int(differ.d.sum() + agree.d.sum())
+    if np.any(differ.items == 0) or np.any(agree.items == 0):
+        return Estimate(None, None, None, n)
+    return _estimate(accuracy(parts_of(differ, agree), label), n)
 
 
 def _cell(
