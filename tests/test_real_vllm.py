@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import orjson
 import pytest
 import pytest_asyncio
 from ruamel.yaml import YAML
 
+from cai.doctor.before_run import examine_run
 from cai.engine.encoding import load_encoder
+from cai.engine.local import LocalEngine
 from cai.engine.serve import VllmServer
 from cai.engine.server import ServerEngine
+from cai.engine.server_position import TOKEN_IDS
 from cai.live import LiveRun
 from cai.outcome import Outcome, read_outcome
 from cai.recipe import EngineSection
@@ -58,7 +62,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _write_run(folder: Path, name: str, engine: dict[str, Any]) -> Path:
+def _write_run(folder: Path, name: str, engine: dict[str, Any], **feedback: Any) -> Path:
     from cai.shipped import shipped
 
     run = folder / "runs" / name
@@ -66,14 +70,15 @@ def _write_run(folder: Path, name: str, engine: dict[str, Any]) -> Path:
     shutil.copytree(folder / "data", run / "data", dirs_exist_ok=True)
     recipe = YAML(typ="safe").load(shipped("toy/recipe.yaml").read_text("utf-8"))
     recipe["engines"] = {"toy": engine}
+    recipe["feedback"].update(feedback)
     with (run / "recipe.yaml").open("w", encoding="utf-8") as file:
         YAML(typ="safe", pure=True).dump(recipe, file)
     return run
 
 
-def _server_run(folder: Path, name: str, served: EngineSection) -> Path:
+def _server_run(folder: Path, name: str, served: EngineSection, **feedback: Any) -> Path:
     content = {"kind": "server", "model": served.model, "urls": served.urls, "tokenizer": str(MODEL_FOLDER)}
-    return _write_run(folder, name, {**content, "concurrency": 32})
+    return _write_run(folder, name, {**content, "concurrency": 32}, **feedback)
 
 
 def _local_run(folder: Path, name: str) -> Path:
@@ -126,6 +131,20 @@ async def test_the_job_on_vllm_gives_the_labels_that_it_gives_in_this_process(
     assert same_revisions >= 0.9 * ROWS
 
 
+async def test_the_doctor_finds_the_embedded_model_fit_before_the_first_row(
+    served: EngineSection, runs: Path
+) -> None:
+    said: list[str] = []
+    run = open_run(_server_run(runs, "examined", served))
+    async with LiveRun(run) as live:
+        await examine_run(live, said.append)
+    report = orjson.loads(run.doctor.read_bytes())
+    assert report["fit"] is True
+    assert report["engines"][0]["position"]["path"] == TOKEN_IDS
+    assert report["engines"][0]["requests"] <= 65
+    print(f"\n{said[0]}")
+
+
 async def test_vllm_asked_twice_answers_the_same(served: EngineSection, runs: Path) -> None:
     first = await _work(_server_run(runs, "first", served))
     second = await _work(_server_run(runs, "second", served))
@@ -144,9 +163,9 @@ async def test_vllm_asked_twice_answers_the_same(served: EngineSection, runs: Pa
     assert same >= 0.95 * ROWS
 
 
-async def _requests(runs: Path, name: str, served: EngineSection) -> list[Request]:
+async def _requests(runs: Path, name: str, served: EngineSection, **feedback: Any) -> list[Request]:
     """Real requests of a few rows, captured on their way to the engine."""
-    run = _server_run(runs, name, served)
+    run = _server_run(runs, name, served, **feedback)
     captured: list[Request] = []
     async with LiveRun(open_run(run)) as live:
         ask = live.ask.ask
@@ -213,6 +232,44 @@ async def test_a_list_of_prompts_and_single_chats_give_the_same_probabilities(
             p_alone = alone[0] / sum(alone)
             p_together = 1 / (1 + math.exp(score.logprobs[1] - score.logprobs[0]))
             assert p_together == pytest.approx(p_alone, abs=1e-5)
+
+
+async def test_judgements_after_reasoning_and_harm_ratings_are_scored_as_in_this_process(
+    served: EngineSection, runs: Path
+) -> None:
+    reasoning = {"max_tokens": 60, "samples": 2, "temperature": 1.0}
+    captured = await _requests(
+        runs, "reasoned", served, reasoning=reasoning, harm=True, principles=2, combine="log-odds"
+    )
+    by_stage: dict[str, list[Request]] = {}
+    for request in captured:
+        by_stage.setdefault(str(request.labels["stage"]), []).append(request)
+    with Store(runs / "runs" / "reasoned" / "store") as store:
+        outcomes = [read_outcome(r.answer) for r in store.records() if r.labels["stage"] == "outcome"]
+    judgements = [j for outcome in outcomes for f in outcome.feedback for j in f.judgements]
+    assert len(by_stage["reasoning"]) == len(judgements)
+    assert all(j.reasoning_request for j in judgements)
+    assert len(by_stage["judgement"]) == sum(j.abstained != "unfinished" for j in judgements)
+    assert len(by_stage["harm"]) == sum(len(outcome.harm) for outcome in outcomes) > 0
+    assert len({j.reasoning for j in judgements}) > len(judgements) // 2
+    local = LocalEngine(
+        "here", EngineSection(kind="local", model="cai-toy", path=str(MODEL_FOLDER)), "2026-01-01"
+    )
+    server = ServerEngine("main", served, "2026-01-01")
+    await asyncio.gather(local.open(), server.open())
+    try:
+        for stage in ("judgement", "harm"):
+            scored = [request for request in by_stage[stage][:8] if isinstance(request, ScoreRequest)]
+            there = await server.score(scored)
+            waiting = asyncio.create_task(local.score(scored))
+            await asyncio.sleep(0)
+            local.flush()
+            for one, other in zip(there, await waiting, strict=True):
+                assert one.logprobs == pytest.approx(other.logprobs, abs=0.02)
+                assert one.outside == pytest.approx(other.outside, abs=0.005)
+    finally:
+        await local.close()
+        await server.close()
 
 
 async def test_a_prompt_that_is_too_long_is_an_answer_and_spoils_no_other(

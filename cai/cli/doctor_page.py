@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from cai.cli import printable
@@ -31,7 +32,7 @@ def print_installed(console: Console, findings: Sequence[Finding]) -> None:
     for item in findings:
         console.print(f"{_MARKS[item.state]}  {item.name:<13} {_safe(item.value)}", soft_wrap=True)
         if item.remedy:
-            console.print(f"         [dim]{_safe(item.remedy)}[/dim]", soft_wrap=True)
+            console.print(Padding(f"[dim]{_safe(item.remedy)}[/dim]", (0, 0, 0, 9)))
     console.print("\nTo prove a model: cai doctor --server URL, or cai doctor RUN.", soft_wrap=True)
 
 
@@ -41,12 +42,12 @@ def print_diagnosis(console: Console, found: Diagnosis) -> None:
     if found.fault is None:
         console.print("[green]Fit to judge.[/green]" if found.pairs else "No fault seen; it does not judge.")
     else:
-        console.print(f"[bold red]{found.fault.title}[/bold red]  {found.fault.sentence}", soft_wrap=True)
+        console.print(f"[bold red]{found.fault.title}[/bold red]  {found.fault.sentence}")
         if found.detail:
-            console.print(_safe(found.detail), soft_wrap=True)
-        console.print(f"[bold]What to do:[/bold] {_safe(found.fault.remedy)}", soft_wrap=True)
+            console.print(_safe(found.detail))
+        console.print(f"[bold]What to do:[/bold] {_safe(found.fault.remedy)}")
     for warning in found.warnings:
-        console.print(f"[yellow]{warning.title}[/yellow]  {warning.sentence}", soft_wrap=True)
+        console.print(f"[yellow]{warning.title}[/yellow]  {warning.sentence}")
     if found.said:
         _line(console, "it says", repr(printable(" ".join(found.said.split())))[:300])
     _print_answers(console, found)
@@ -59,12 +60,12 @@ def _print_answers(console: Console, found: Diagnosis) -> None:
     if figures is None or mass is None:
         return
     console.rule(f"{found.pairs} known answers, {found.requests} requests", align="left")
-    _line(console, "right", _rate(figures.right), "pairs, both orders averaged; 95 % interval")
+    _line(console, "right", _rate(figures.right), "both orders averaged; 95 % interval")
     if figures.turned.n:
         _line(console, "  turned", _rate(figures.turned), "of these, questions for the worse response")
-    _line(console, "orders agree", _rate(figures.consistent), "the better response in both orders")
-    _line(console, "chose A", _rate(figures.chose_a), "near 50 % means no leaning to a place")
-    _line(console, "swing of P(A)", f"{figures.swing:.3f}", "mean change when the two change places")
+    _line(console, "orders agree", _rate(figures.consistent), "the same response in both orders")
+    _line(console, "chose A", _rate(figures.chose_a), "50 %: it leans to no place")
+    _line(console, "swing of P(A)", f"{figures.swing:.3f}", "mean change when they swap places")
     if mass.mean is None:
         _line(console, "option mass", "unknown", "this server cannot tell")
     else:
@@ -162,8 +163,12 @@ def _rate(rate: Rate) -> str:
 
 
 def _line(console: Console, name: str, value: str, meaning: str = "") -> None:
-    note = f"  [dim]{meaning}[/dim]" if meaning else ""
-    console.print(f"{name:<{NAME_WIDTH}} {_safe(value):<26}{note}".rstrip(), soft_wrap=True)
+    table = Table.grid(padding=(0, 2))
+    table.add_column(width=NAME_WIDTH - 1)
+    table.add_column(min_width=26)
+    table.add_column()
+    table.add_row(name, _safe(value), f"[dim]{meaning}[/dim]")
+    console.print(table)
 
 
 def _safe(text: str) -> str:
