@@ -244,9 +244,9 @@ def harm(comparison: Comparison) -> Html:
             "harm",
             title,
             paragraph(
-                "Responses were not rated for harm one by one in this run; the recipe's ",
+                "Responses were not rated for harm one by one in this run (",
                 tag("code", "feedback.harm"),
-                " asks for it. Without it nothing here says whether both responses of a pair are bad.",
+                " in the recipe), so nothing here says whether both responses of a pair are bad.",
             ),
         )
     return section("harm", title, _harm(found, comparison))

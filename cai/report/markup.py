@@ -16,6 +16,8 @@ from typing import TypeAlias
 VOID = {"br", "col", "meta", "line", "circle", "rect", "path", "polyline"}
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 _PLAIN = {"\n", "\t"}
+_SHOWN = {"aria-label", "label", "title"}
+"""Attributes that are read by people; the others keep every character, for scripts to compare."""
 
 Child: TypeAlias = str | int | Iterable["Child"] | None
 """What may stand inside an element; a `str` that is not `Html` is escaped."""
@@ -77,4 +79,5 @@ def _attribute(key: str, value: str | int | float | bool | None) -> str:
         return f" {name}"
     if isinstance(value, float):
         value = f"{value:.2f}".rstrip("0").rstrip(".")
-    return f' {name}="{escape(str(value))}"'
+    text = visible(str(value)) if name in _SHOWN else str(value)
+    return f' {name}="{html.escape(text, quote=True)}"'.replace("\r", "&#13;")

@@ -13,11 +13,11 @@ class Page {
     }
     window.addEventListener("beforeprint", () => this.unfold());
     window.addEventListener("afterprint", () => { for (const item of this.unfolded || []) item.open = false; });
+    for (const place of document.querySelectorAll("[data-scripted]")) place.hidden = false;
     if (this.data.rows.length) {
       this.rows = new Rows(this);
       this.rows.follow();
     }
-    for (const place of document.querySelectorAll("[data-scripted]")) place.hidden = false;
   }
 
   say(text) {
