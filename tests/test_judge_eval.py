@@ -6,8 +6,10 @@ import asyncio
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -278,6 +280,15 @@ async def test_two_ways_are_compared_on_the_same_items_with_mcnemars_test(tmp_pa
     assert found.mcnemar_p == pytest.approx(2 * 0.5**3)
 
 
+async def test_two_ways_that_no_item_tells_apart_may_still_differ_a_little(tmp_path: Path) -> None:
+    run, path = write(tmp_path, SOUND, *CHOICES)
+    (found,) = (await evaluate(run, path, "plain", "verbatim")).differences
+    # Wilson's upper bound for 0 of 10: z^2 / (n + z^2) = 3.8415 / 13.8415
+    assert found.difference.value == 0.0
+    assert (found.difference.low, found.difference.high) == pytest.approx((-0.27753, 0.27753), abs=1e-5)
+    assert found.mcnemar_p is None
+
+
 async def test_categories_are_figured_apart_and_add_up(tmp_path: Path) -> None:
     lines = [pair(n, " HARD" if n < 3 else "", category="hard" if n < 3 else "easy") for n in range(8)]
     run, path = write(tmp_path, PLAIN_FAILS, *lines)
@@ -540,6 +551,27 @@ def test_the_verb_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
         assert said in done.stderr
         assert "Traceback" not in done.stderr
     assert _cai(path, cwd=tmp_path).returncode == 2
+
+
+def test_an_interrupt_ends_gently_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    slow = (
+        SOUND
+        + "\nimport time\nFAST = judge\n\ndef judge(*words):\n    time.sleep(0.02)\n    return FAST(*words)\n"
+    )
+    run, path = write(tmp_path, slow, *[choice(number, number % 2) for number in range(60)])
+    words = [sys.executable, "-m", "cai", "judge-eval", str(path), "--recipe", str(run), "--way", "plain"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as going:
+        while going.poll() is None and calls(run) < 8:
+            time.sleep(0.01)
+        going.send_signal(signal.SIGINT)
+        _, said = going.communicate()
+    assert going.returncode == 130, said
+    assert "the same command goes on" in said
+    assert 8 <= calls(run) < 120
+    done = _cai(path, "--recipe", run, "--way", "plain", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert calls(run) == 120
+    assert "60 labelled items" in done.stdout
 
 
 def test_an_item_in_quarantine_gives_exit_code_3(tmp_path: Path) -> None:

@@ -106,7 +106,8 @@ class WayFigures:
 class Difference:
     """Two ways on the items that both answered or tied: accuracy of `one` minus that of `other`.
 
-    Paired, with a cluster-bootstrap interval. `mcnemar_p`: over items that both decide, taken as
+    Paired, with a cluster-bootstrap interval; where no item tells them apart, Wilson's bound for none
+    seen, either way. `mcnemar_p`: over items that both decide, taken as
     independent; exact below 25 discordant ones.
     """
 

@@ -202,9 +202,20 @@ def _difference(one: str, first: Asked, other: str, second: Asked, seed: int) ->
     estimate = bootstrap.interval(
         [parts, np.ones(len(a))], first.cluster[mine], _mean_of_parts, seed, f"{one} and {other}"
     )
+    if len(a) and not parts.any():
+        estimate = _none_seen(first.cluster[mine])
     only_one = int(np.count_nonzero((a == 1) & (b == 0)))
     only_other = int(np.count_nonzero((a == 0) & (b == 1)))
     return Difference(one, other, estimate, statistics.mcnemar(only_one, only_other))
+
+
+def _none_seen(cluster: Ints) -> Estimate:
+    """No item on which two ways differ: they may still differ on as many as Wilson's bound for none seen.
+
+    Resampling, which sees only what was seen, would give an interval without width.
+    """
+    most = statistics.rate(0, len(np.unique(cluster))).high
+    return Estimate(0.0, None if most is None else -most, most, len(cluster))
 
 
 def _mean_of_parts(sums: Floats) -> Floats:
