@@ -6,6 +6,7 @@ The saboteurs are scripts that know the known-answer pairs and judge them in one
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -358,3 +359,49 @@ async def test_a_recipe_can_name_pairs_of_its_own(tmp_path: Path) -> None:
     recipe = run / "recipe.yaml"
     recipe.write_text(recipe.read_text() + "doctor: {probes: own.yaml}\n")
     assert await work(run, Wish(), finish=lambda run: None) == 0
+
+
+async def test_a_model_that_thinks_in_the_open_and_stops_is_only_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = _run_with(tmp_path, "SAYS = '<think>Hm.</think>It could be kinder.'\n" + SOUND)
+    assert await work(run, Wish(), finish=lambda run: None) == 0
+    assert "thinks_first" in capsys.readouterr().err
+
+
+async def test_a_base_model_is_examined_by_the_templates_for_base_models() -> None:
+    prompts = load_prompts(shipped("prompts"), "completion", ("judgement",))
+    asked = PROBES.requests("main", prompts, range(2))
+    assert all(item.request.rendered.messages[0].role == "text" for item in asked)
+    assert all(item.request.rendered.answer_text == " Response" for item in asked)
+    score = _noisy(0.95, 1)
+    engine = ScriptedEngine("main", EngineSection(kind="scripted", model="m"), score=score)
+    assert (await examine(Patient("main", "m", prompts), PROBES, DirectAsk(engine))).fault is None
+
+
+async def test_the_embedded_model_is_fit_to_judge_its_own_world_and_is_stopped_elsewhere() -> None:
+    pytest.importorskip("torch")
+    from cai.engine.local import LocalEngine
+    from cai.toy import MODEL_FOLDER
+
+    toy = load_probes(shipped("toy/probes.yaml"))
+    section = EngineSection(kind="local", model="cai-toy", path=str(MODEL_FOLDER), device="cpu")
+    engine = LocalEngine("main", section, "2026-11-21")
+    await engine.open()
+    try:
+        patient, _ = _patient(turned=False)
+        at_home = await examine(patient, toy, DirectAsk(engine), engine.position)
+        abroad = await examine(patient, PROBES, DirectAsk(engine), engine.position)
+        request = toy.requests("main", patient.prompts, range(1))[0].request
+        [scores] = await DirectAsk(engine).score([request])
+    finally:
+        await engine.close()
+    assert at_home.fault is None
+    assert at_home.requests <= 64
+    assert abroad.fault is not None
+    position = at_home.position
+    assert position is not None
+    shares = {token.text: token.probability or 0.0 for token in position.top}
+    for option, logprob in zip("AB", scores.logprobs, strict=True):
+        spelt = shares.get(f" {option}", 0.0) + shares.get(option, 0.0)
+        assert spelt == pytest.approx(math.exp(logprob), abs=1e-3)
