@@ -25,6 +25,9 @@ from cai.recipe import PilotSection, Recipe, source_digest
 from cai.run_folder import RunFolder
 from cai.source import Source
 
+ROUNDING = 1e-9
+"""How far rounding may carry a probability off one half."""
+
 MISSING_SHARE_MAX = 0.05
 """Where more of the pilot's rows have no outcome, no threshold counts as reached."""
 
@@ -133,31 +136,37 @@ class PilotSummary:
     completion_tokens: int
 
 
-def summarise(outcomes: Sequence[Outcome], missing: int) -> PilotSummary:
-    """Sum up outcomes; agreement is that of decided human pairs, by the judge that makes the labels.
+def summarise(outcomes: Sequence[Outcome], missing: int, tie_threshold: float = 0.0) -> PilotSummary:
+    """Sum up outcomes, by the definitions of `cai compare` (cai/compare).
 
-    Tokens are those of all that was asked. `missing`: pilot rows without an outcome (in quarantine, or excluded by the source).
+    Agreement is that of labelled human pairs, by the judge that makes the labels; option mass and
+    order consistency are means over human pairs (over all pairs where there is none). Tokens are
+    those of all that was asked. `missing`: pilot rows without an outcome (in quarantine, or
+    excluded by the source); `tie_threshold`: the recipe's.
     """
     done = [outcome for outcome in outcomes if outcome.excluded is None]
-    rounds = [item for outcome in done for revision in outcome.revisions for item in revision.rounds]
+    revisions = [revision for outcome in done for revision in outcome.revisions]
+    rounds = [item for revision in revisions for item in revision.rounds]
+    finals = [(revision.original, revision.final.text) for revision in revisions if revision.final]
     feedback = [item for outcome in done for item in outcome.labelling]
     asked: list[Round | Sample | Feedback | HarmRating] = [*rounds]
     for outcome in done:
         asked += (*outcome.samples, *outcome.feedback, *outcome.harm)
     human = [item for item in feedback if item.kind == "human"]
-    decided = [item.probability for item in human if item.probability not in (None, 0.5)]
+    judged = [item.probability for item in human if item.probability is not None]
+    decided = [p for p in judged if abs(p - 0.5) > tie_threshold + ROUNDING]
     return PilotSummary(
         rows=len(outcomes),
         missing=missing,
         excluded=Counter(outcome.excluded for outcome in outcomes if outcome.excluded is not None),
-        option_mass=_mean([item.option_mass for item in feedback]),
-        order_consistency=_mean([item.order_consistency for item in feedback]),
-        usable=Share(sum(item.usable for item in rounds), len(rounds)),
-        unchanged=Share(sum("unchanged" in item.flags for item in rounds), len(rounds)),
+        option_mass=_mean([item.option_mass for item in human or feedback]),
+        order_consistency=_mean([item.order_consistency for item in human or feedback]),
+        usable=Share(len(finals), len(revisions)),
+        unchanged=Share(sum(text == original for original, text in finals), len(finals)),
         flags=Counter(flag for item in rounds for flag in item.flags),
-        agreement=Share(sum(p is not None and p > 0.5 for p in decided), len(decided)),
-        ties=sum(item.probability == 0.5 for item in human),
-        abstained=sum(item.probability is None for item in human),
+        agreement=Share(sum(p > 0.5 for p in decided), len(decided)),
+        ties=len(judged) - len(decided),
+        abstained=len(human) - len(judged),
         prompt_tokens=sum(item.prompt_tokens for item in asked),
         completion_tokens=sum(item.completion_tokens for item in asked),
     )

@@ -7,7 +7,7 @@ An excerpt stands between `<!-- excerpt: NAME -->` and `<!-- end excerpt -->`:
     help         what `cai --help` prints
     stories      the first two stories of RUN/stories.md, quoted
     comparison   agreement and planted truth, as `cai demo` prints them
-    show         a row and its first judgement, as `cai show` prints them
+    show         a row's story up to its first judgements, and one exact request, as `cai show` prints them
 
 What is left out inside an excerpt is marked by a line of its own that begins with `…`. An excerpt whose
 origin is missing stays as it is, is named, and the exit code is 1. Filling twice changes nothing.
@@ -42,9 +42,10 @@ STORIES = 2
 ROW = 2
 """The row that the README speaks of."""
 
+PRINCIPLES_SHOWN = 3
+"""The principles whose judgements the README shows."""
+
 _EXCERPT = re.compile(r"(<!-- excerpt: ([a-z]+) -->\n)(.*?)(<!-- end excerpt -->)", re.DOTALL)
-_BLOCK = re.compile(r"(?:row |\w+ ·.* · )[0-9a-f]{12}|outcome ")
-"""The first line of a part of what `cai show` prints."""
 _CAI = [sys.executable, "-c", "import sys; sys.argv[0] = 'cai'; from cai.cli import main; main()"]
 
 
@@ -105,17 +106,18 @@ def comparison_excerpt(run: Path) -> str:
 
 
 def show_excerpt(run: Path) -> str:
-    """A row and its first judgement, whole. Raises: RunError where the run cannot show them."""
-    blocks: list[list[str]] = []
-    for line in _cai("show", str(run), "--row", str(ROW)):
-        if not blocks or _BLOCK.match(line):
-            blocks.append([])
-        blocks[-1].append(_short(line.rstrip()))
-    judgement = next((n for n, block in enumerate(blocks) if block[0].startswith("judgement ")), None)
-    if judgement is None:
+    """A row's story up to its first judgements, then the request that its last line names, whole.
+
+    Raises: RunError where the run cannot show them.
+    """
+    story = [_short(line.rstrip()) for line in _cai("show", str(run), "--row", str(ROW))]
+    first = next((n for n, line in enumerate(story) if line.startswith("judgement")), None)
+    if first is None:
         raise RunError(f"`cai show {run} --row {ROW}` shows no judgement.", "Type: make demo")
-    between = ["…"] if judgement > 1 else []
-    return _fenced([*blocks[0], *between, *blocks[judgement], "…"])
+    words = story[-1].split()[1:]
+    request = [_short(line.rstrip()) for line in _cai(*words)]
+    typed = " ".join(["$ cai", *words])
+    return _fenced([*story[: first + 2 + 2 * PRINCIPLES_SHOWN], "…", typed, *request])
 
 
 def _section(lines: Sequence[str], title: str) -> list[str]:

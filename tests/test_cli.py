@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def test_a_run_ends_with_a_dataset_and_a_comparison(tmp_path: Path) -> None:
     assert json.loads((run / "comparison.json").read_text())
     again = _cai("run", run)
     assert again.returncode == 0
-    assert "0 answers and 0 from the store" in again.stderr
+    assert "is finished: 12 rows; nothing is left to ask" in again.stdout
 
 
 def test_status_tells_rows_answers_and_tokens(tmp_path: Path) -> None:
@@ -54,19 +55,63 @@ def test_status_tells_rows_answers_and_tokens(tmp_path: Path) -> None:
     assert "5 of 5 finished" in _cai("status", run).stdout
 
 
+def test_show_tells_the_outcome_first_and_then_one_block_a_principle(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=3)
+    _cai("run", run)
+    done = _cai("show", run, "--row", 2)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    headers = [line.rstrip(" ─") for line in lines if line.endswith("─")]
+    assert headers[1:] == [
+        "outcome",
+        "critique and revision of rejected",
+        "judgement: chosen against rejected (the human pair)",
+        "judgement: revision of rejected against its original",
+        "harm: is this response, alone, harmful?",
+    ]
+    assert len(lines) < 60
+    block = lines.index("p0  Which response is better by rule 0?  principles/own.yaml:8")
+    assert re.match(
+        r"  as A 0\.\d{3} [0-9a-f]{12}   as B 0\.\d{3} [0-9a-f]{12}   both 0\.\d{3}", lines[block + 1]
+    )
+
+
 def test_show_tells_where_every_line_of_a_request_came_from(tmp_path: Path) -> None:
     run = write_run(tmp_path, rows=3)
     _cai("run", run)
     shown = _cai("show", run, "--row", 2)
-    assert shown.returncode == 0, shown.stderr
-    assert "row prompt[0] │ User: Question 1?" in shown.stdout
-    assert "principles/own.yaml:" in shown.stdout
-    assert "conversation.j2:3 │ Below is a conversation" in shown.stdout
+    words = shown.stdout.splitlines()[-1].split()
+    assert words[:2] == ["cai", "show"]
+    one = _cai(*words[1:])
+    assert one.returncode == 0, one.stderr
+    assert one.stdout.startswith(
+        "judgement, chosen against rejected (the human pair), principle p0, chosen shown as A · "
+    )
+    assert "row prompt[0] │ User: Question 1?" in one.stdout
+    assert "principles/own.yaml:8 │ Which response is better by rule 0?" in one.stdout
+    assert "conversation.j2:3 │ Below is a conversation" in one.stdout
+    assert "answer: P(A) = " in one.stdout
     story = json.loads(_cai("show", run, "--row", 2, "--json").stdout)
-    assert len(story["exchanges"]) == 2 + 2 + 6 + 6 + 2 + 2
+    assert len(story["exchanges"]) == 2 + 2 + 6 + 6 + 4
     assert all(exchange["answer"] for exchange in story["exchanges"])
-    by_id = _cai("show", run, "--row", story["row"][:10], "--brief")
-    assert story["row"] in by_id.stdout
+    full = _cai("show", run, "--row", 2, "--full").stdout
+    assert all(exchange["digest"][:12] in full for exchange in story["exchanges"])
+    assert full.count("answer: P(A)") == 12
+    wrong = _cai("show", run, "--row", 2, "--request", "zz")
+    assert wrong.returncode == 1
+    assert "No request of row" in wrong.stderr
+
+
+def test_a_row_is_named_by_number_by_id_or_by_file_and_line(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=3)
+    _cai("run", run)
+    row = json.loads(_cai("show", run, "--row", 2, "--json").stdout)["row"]
+    for wanted in (row, row[:10], "train.jsonl.gz:2", "harmless-base/train.jsonl.gz:2"):
+        assert json.loads(_cai("show", run, "--row", wanted, "--json").stdout)["row"] == row
+    for wanted in ("4", "train.jsonl.gz:9", "zz"):
+        done = _cai("show", run, "--row", wanted)
+        assert done.returncode == 1
+        assert "its sources hold 3 rows" in done.stderr
 
 
 def test_the_pilot_waits_for_a_person(tmp_path: Path) -> None:
@@ -75,7 +120,8 @@ def test_the_pilot_waits_for_a_person(tmp_path: Path) -> None:
     assert waits.returncode == 1
     assert "waits for a person: 8 rows are left" in waits.stderr
     assert "Pilot: 4 of 12 rows" in waits.stdout
-    assert "option mass" in waits.stdout
+    assert "Option mass: 0.980" in waits.stdout
+    assert re.search(r"Agreement: \d+\.\d % \(\d+\.\d to \d+\.\d, n 4\)", waits.stdout)
     status = json.loads(_cai("status", run, "--json").stdout)
     assert status["rows"]["finished"] == 4
     on = _cai("run", run, "--yes")

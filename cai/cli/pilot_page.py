@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
 from cai.cli import printable
-from cai.cli.display import duration
+from cai.cli.display import about, duration
+from cai.compare.figures import Rate
 from cai.outcome import Outcome, outcome_digest, read_outcome
 from cai.pilot import PilotChoice, PilotSummary, Share, summarise
 
@@ -20,18 +24,19 @@ if TYPE_CHECKING:
     from cai.live import LiveRun
 
 ROWS_SHOWN = 10
-TEXT_SHOWN = 320
+TEXT_SHOWN = 260
 
 
 def print_pilot(console: Console, live: LiveRun, choice: PilotChoice, left: int) -> PilotSummary:
     """Print the pilot's page and return its figures; `left`: rows of the run that are not finished."""
     outcomes = pilot_outcomes(live, choice)
-    summary = summarise(outcomes, len(choice.rows) - len(outcomes))
+    missing = len(choice.rows) - len(outcomes)
+    summary = summarise(outcomes, missing, live.recipe.dataset.tie_threshold)
     console.rule(f"Pilot: {summary.rows:,} of {choice.total:,} rows", align="left")
-    for name, value, meaning in _figures(summary):
-        console.print(f"{name:<20} {value:<28} [dim]{meaning}[/dim]", soft_wrap=True)
-    for line in _cost(live, summary, left):
-        console.print(line, soft_wrap=True)
+    for name, value, meaning in (*_figures(summary), *_cost(live, summary, left)):
+        console.print(Padding(Text.assemble(f"{name}: ", (value, "bold")), (0, 0, 0, 2), expand=False))
+        if meaning:
+            console.print(Padding(Text(meaning, style="dim"), (0, 0, 0, 4), expand=False))
     _print_rows(console, live, outcomes)
     return summary
 
@@ -47,11 +52,11 @@ def pilot_outcomes(live: LiveRun, choice: PilotChoice) -> list[Outcome]:
 
 
 def share_text(share: Share) -> str:
-    """`71.2 % [64.6, 77.0], n = 200`."""
-    if share.share is None or share.interval is None:
-        return "none to count"
-    low, high = share.interval
-    return f"{share.share:.1%} [{low:.1%}, {high:.1%}], n={share.n:,}"
+    """As `cai compare` writes it: `71.2 % (64.6 to 77.0, n 200)`."""
+    from cai.compare.screen import percent
+
+    low, high = share.interval or (None, None)
+    return percent(Rate(share.share, low, high, share.k, share.n))
 
 
 def _number(value: float | None) -> str:
@@ -59,59 +64,63 @@ def _number(value: float | None) -> str:
 
 
 def _figures(summary: PilotSummary) -> list[tuple[str, str, str]]:
-    flags = ", ".join(f"{name} {count}" for name, count in summary.flags.most_common())
+    """Name, value and meaning; names and definitions are those of `cai compare`."""
+    labelled = summary.agreement.n
+    judged = labelled + summary.ties + summary.abstained
     rows = [
         (
-            "option mass",
-            _number(summary.option_mass),
-            "probability on A or B; near 1 means the judge answers the question",
+            "Agreement",
+            share_text(summary.agreement),
+            "of labelled pairs, AI and human prefer the same response",
         ),
         (
-            "order consistency",
-            _number(summary.order_consistency),
-            "share of principles whose verdict survives swapping the two",
+            "Human pairs judged",
+            f"{judged:,}: {labelled:,} labelled, {summary.ties:,} tied, {summary.abstained:,} abstained",
+            "",
         ),
-        ("agreement", share_text(summary.agreement), "AI = human, before ties are set; 95 % interval"),
-        ("usable revisions", share_text(summary.usable), "not empty, cut, refused or broken"),
-        ("unchanged revisions", share_text(summary.unchanged), "the model saw nothing to change"),
+        (
+            "Order consistency",
+            _number(summary.order_consistency),
+            "share of principles whose verdict survives swapping the responses",
+        ),
+        ("Option mass", _number(summary.option_mass), "probability on A and B; the rest was another answer"),
     ]
-    if flags:
-        rows.append(("revision flags", flags, ""))
-    if summary.ties or summary.abstained:
-        rows.append(("ties, abstentions", f"{summary.ties}, {summary.abstained}", "pairs without a label"))
+    if summary.usable.n:
+        flags = ", ".join(f"{name} {count:,}" for name, count in summary.flags.most_common()) or "none"
+        rows += [
+            ("Usable", share_text(summary.usable), "of revised responses have a usable revision at the end"),
+            ("Unchanged", share_text(summary.unchanged), "of those say what the original said"),
+            ("Flags, in rounds", flags, ""),
+        ]
     if summary.missing:
         rows.append(
-            ("without outcome", f"{summary.missing:,} pilot rows", "in quarantine, or left out by the source")
+            ("Without outcome", f"{summary.missing:,} pilot rows", "in quarantine, or left out by the source")
         )
     if summary.excluded:
-        text = ", ".join(f"{name} {count}" for name, count in summary.excluded.most_common())
-        rows.append(("excluded", text, "rows that the data leave out"))
+        text = ", ".join(f"{name} {count:,}" for name, count in summary.excluded.most_common())
+        rows.append(("Excluded", text, "rows that the data leave out"))
     return rows
 
 
-def _cost(live: LiveRun, summary: PilotSummary, left: int) -> list[str]:
+def _cost(live: LiveRun, summary: PilotSummary, left: int) -> list[tuple[str, str, str]]:
     """The cost of the rest, from the pilot's own tokens and speed."""
     if not summary.rows or left <= 0:
-        return ["Nothing is left to pay for."]
+        return [("Left", "no rows; nothing more to pay for", "")]
     factor = left / summary.rows
-    prompt, completion = summary.prompt_tokens * factor, summary.completion_tokens * factor
-    line = (
-        f"cost of the rest     {left:,} rows, about {prompt:,.0f} tokens read and {completion:,.0f} written"
-    )
+    read, written = about(summary.prompt_tokens * factor), about(summary.completion_tokens * factor)
+    tokens = f"about {read} tokens read and {written} written"
     progress = live.job.progress
-    if progress.finished >= 3:
-        accounts = live.ask.accounts.values()
-        asked, anew = sum(a.asked for a in accounts), sum(a.answered for a in accounts)
-        seconds = progress.elapsed_s() / progress.finished * left * asked / max(1, anew)
-        section = live.recipe.run
-        hours = seconds / 3600 * section.gpus
-        line += f", {duration(seconds)} at the pilot's speed ({hours:.1f} GPU-hours on {section.gpus:g} GPUs"
-        line += (
-            f", {hours * section.gpu_hour_price:,.2f} at the recipe's price)"
-            if section.gpu_hour_price
-            else ")"
-        )
-    return [line]
+    if progress.finished < 3:
+        return [("Left", f"{left:,} rows", tokens)]
+    accounts = live.ask.accounts.values()
+    asked, anew = sum(a.asked for a in accounts), sum(a.answered for a in accounts)
+    seconds = progress.elapsed_s() / progress.finished * left * asked / max(1, anew)
+    section = live.recipe.run
+    hours = seconds / 3600 * section.gpus
+    gpus = f"{section.gpus:g} GPU{'' if section.gpus == 1 else 's'}"
+    price = f", {hours * section.gpu_hour_price:,.2f} at the recipe's price" if section.gpu_hour_price else ""
+    speed = f"{hours:.1f} GPU-hours on {gpus}{price}, at the pilot's speed"
+    return [("Left", f"{left:,} rows, about {duration(seconds)}", f"{tokens}; {speed}")]
 
 
 def _print_rows(console: Console, live: LiveRun, outcomes: Sequence[Outcome]) -> None:
@@ -126,11 +135,12 @@ def _print_rows(console: Console, live: LiveRun, outcomes: Sequence[Outcome]) ->
         prompt = getattr(row, "prompt", ())
         if outcome is None or not prompt:
             continue
+        console.print(Text(f"{printable(row.source)}:{row.line}", style="bold"))
         console.print(
-            f"[bold]{escape(row.source)}:{row.line}[/bold]  cai show {escape(live.run.shown)} --row {row.id[:12]}",
+            f"  [dim]cai show {escape(live.run.shown)} --row {row.id[:12]}[/dim]",
             soft_wrap=True,
         )
-        _line(console, "human", prompt[-1].text)
+        _line(console, "Human", prompt[-1].text)
         _print_outcome(console, outcome)
         console.print()
         wanted.discard(row.id)
@@ -161,4 +171,8 @@ def _line(console: Console, name: str, text: str) -> None:
     short = " ".join(text.split())
     if len(short) > TEXT_SHOWN:
         short = short[:TEXT_SHOWN] + " …"
-    console.print(f"  [dim]{name:>11}[/dim]  {escape(printable(short))}", soft_wrap=True)
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=13, justify="right", style="dim")
+    grid.add_column(overflow="fold")
+    grid.add_row(name, Text(printable(short)))
+    console.print(grid)
