@@ -249,11 +249,12 @@ class Template:
 
     def _run(self, values: Mapping[str, Any]) -> _Skeleton:
         counter = iter(range(1_000_000))
+        self._environment.begin()
         try:
             text = self._template.render(_placeholders(values, counter))
         except jinja2.TemplateError as error:
             raise self._failed(error) from error
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise self._failed(error) from error
         return self._read(text)
 

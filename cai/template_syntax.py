@@ -25,6 +25,9 @@ from jinja2.lexer import Token, TokenStream
 
 VALUE, LINE, OPEN, CLOSE, END = "\ue000", "\ue001", "\ue002", "\ue003", "\ue004"
 MARKS = re.compile(f"([{VALUE}{LINE}{OPEN}{CLOSE}])([^{END}]*){END}")
+STEPS_MAX = 100_000
+"""How many turns all loops and macros of one rendering may take together."""
+_COUNT = "_count_a_step"
 RESERVED = re.compile("[\ue000-\ue004]")
 
 
@@ -97,8 +100,25 @@ class SafeEnvironment(jinja2.sandbox.SandboxedEnvironment):
         )
         self.filters = {}
         self.tests = {name: self.tests[name] for name in ("defined", "undefined", "none", "even", "odd")}
-        self.globals = {"range": jinja2.sandbox.safe_range}
+        self.globals = {"range": jinja2.sandbox.safe_range, _COUNT: self._step}
+        self._steps = 0
         self.prefix = ""
+
+    def _generate(self, source: Any, *args: Any, **kwargs: Any) -> str:
+        """Compile a tree whose loops and macros count their steps, so that none runs for ever."""
+        for node in source.find_all((jinja2.nodes.For, jinja2.nodes.Macro)):
+            count = jinja2.nodes.Call(jinja2.nodes.Name(_COUNT, "load"), [], [], None, None)
+            node.body.insert(0, jinja2.nodes.ExprStmt(count).set_lineno(node.lineno))
+        return str(super()._generate(source, *args, **kwargs))
+
+    def begin(self) -> None:
+        """Before a template is run: no step has been taken."""
+        self._steps = 0
+
+    def _step(self) -> None:
+        self._steps += 1
+        if self._steps > STEPS_MAX:
+            raise jinja2.exceptions.SecurityError(f"its loops take more than {STEPS_MAX:,} steps")
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         raise jinja2.exceptions.SecurityError(f"arithmetic ({operator}) is switched off in templates")

@@ -91,6 +91,8 @@ def parse_yaml(text: str, path: Path, error: MakeError) -> YamlFile:
         raise error(f"{place}: {problem}.", "Mend that line.") from bad
     except (YAMLError, ValueError, RecursionError) as bad:
         raise error(f"{path} is not valid YAML: {str(bad).splitlines()[0]}.", "Mend the file.") from bad
+    except TypeError as bad:  # ruamel's, of a key that is a mapping
+        raise error(f"{path} has a key that is no plain text.", "Write keys as plain words.") from bad
     places: dict[tuple[Key, ...], tuple[int, int]] = {(): (1, 1)}
     plain = _plain(data, (), places, path, error)
     return YamlFile(path, plain, places, text)
@@ -118,6 +120,9 @@ def _plain(
         result = {}
         for key, item in node.items():
             line, column = node.lc.key(key)
+            if not isinstance(key, (str, int)):
+                where = f"{path}:{line + 1}:{column + 1}"
+                raise error(f"{where}: the key {key!s} is no plain text.", "Write keys as plain words.")
             places[(*keys, key)] = (line + 1, column + 1)
             result[key] = _plain(item, (*keys, key), places, path, error)
         return result
