@@ -262,8 +262,9 @@ async def test_judgements_after_reasoning_and_harm_ratings_are_scored_as_in_this
             scored = [request for request in by_stage[stage][:8] if isinstance(request, ScoreRequest)]
             there = await server.score(scored)
             waiting = asyncio.create_task(local.score(scored))
-            await asyncio.sleep(0)
-            local.flush()
+            while not waiting.done():
+                local.flush()
+                await asyncio.sleep(0.01)
             for one, other in zip(there, await waiting, strict=True):
                 assert one.logprobs == pytest.approx(other.logprobs, abs=0.02)
                 assert one.outside == pytest.approx(other.outside, abs=0.005)
