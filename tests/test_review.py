@@ -200,6 +200,14 @@ def test_every_part_of_the_sheet_holds_every_cell_in_its_share(run: Path) -> Non
     assert 30 <= changes <= 65, "neither in blocks nor in turn, which would tell"
 
 
+def test_the_order_of_the_sheet_is_not_the_order_of_the_rows_or_of_the_ids(run: Path) -> None:
+    key = read_key(run / "review")
+    assert key is not None
+    for names in ([item.row_id for item in key.items], [item.item for item in key.items]):
+        rising = sum(a < b for a, b in pairwise(names))
+        assert 30 <= rising <= 69, rising
+
+
 def test_what_writes_the_sheet_is_given_ids_prompts_and_responses_and_nothing_else() -> None:
     shown = Shown("s1-2", (("user", "hi"),), ("a", "b"))
     assert set(vars(shown)) == {"item", "prompt", "responses"}, "all that a sheet is given"

@@ -171,6 +171,12 @@ def test_of_several_people_more_than_half_decide_and_a_stalemate_is_split() -> N
     assert found.differ.sided.counted.count == 1, "item 0: the AI; item 1: split; item 2: the human"
 
 
+def test_of_two_people_who_differ_neither_counts() -> None:
+    made = key(Stratum("D", "differ", 100, 4))
+    found = person_figures(made, [said(made, "a", D="aaah"), said(made, "b", D="hass")])
+    assert (found.split, found.differ.decided, found.differ.sided.counted.count) == (1, 3, 2)
+
+
 def test_agreement_between_people_and_kappa_are_the_hand_worked_ones() -> None:
     """Over 8 items: same on 6. One says h 5 times and a 3 times, the other h 5, a 3:
     expected (25 + 9) / 64 = 0.53125; kappa = (0.75 - 0.53125) / 0.46875 = 0.4667."""
@@ -253,6 +259,7 @@ def simulated(
         ([2000, 1500, 1000, 500], [80, 60, 40, 20], [0.9, 0.8, 0.9, 0.9], 1.0),
         ([1000, 9000], [100, 100], [0.4, 0.9], 0.8),
         ([300, 200], [120, 80], [0.3, 0.6], 0.9),
+        ([3000] * 11, [4] * 11, [0.25, 0.3, 0.35, 0.4, 0.2, 0.3, 0.3, 0.4, 0.25, 0.35, 0.3], 0.9),
         ([3000, 900, 500, 300, 200, 100], [20, 10, 8, 6, 3, 3], [0.4, 0.5, 0.6, 0.3, 0.5, 0.4], 0.8),
     ],
 )
