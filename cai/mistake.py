@@ -53,6 +53,12 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f" (known: {', '.join(known)})" if 0 < len(known) <= 12 else ""
 
 
+def likeliest(name: str, names: Iterable[str]) -> str:
+    """`, did you mean 'x'?`, or nothing, for sentences that list the valid names anyway."""
+    near = nearest(name, names)
+    return near if near.startswith(", did") else ""
+
+
 def mistakes(found: Sequence[Mapping[str, Any]], data: Any, model: type[BaseModel]) -> list[Mistake]:
     """Pydantic's complaints about `data`, as sentences; those about one value are one."""
     told: list[Mistake] = []
@@ -135,8 +141,7 @@ def _told(complaints: Sequence[_Complaint], model: type[BaseModel]) -> Mistake:
         if complaint.item["type"] in ("literal_error", "enum"):
             options += _literals(complaint.item)
     said = item.get("input")
-    near = nearest(said, options) if isinstance(said, str) and options else ""
-    near = near if near.startswith(", did") else ""
+    near = likeliest(said, options) if isinstance(said, str) else ""
     expected = " or ".join(dict.fromkeys(ways)) or "left out"
     hint = "" if near else _hint(said, expected)
     return Mistake(keys, f"{name}: {shown(said)} stands here, it has to be {expected}{near}{hint}")

@@ -12,7 +12,7 @@ import contextlib
 from pathlib import Path
 
 from cai.errors import InputError
-from cai.mistake import nearest
+from cai.mistake import likeliest
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -54,7 +54,7 @@ def find(name: str, beside: Path | None, kind: str = "", suffix: str = "") -> Pa
             candidates.append(Path("(the package)") / usual)
     places = ", ".join(dict.fromkeys(str(path) for path in candidates))
     near = _near(name, candidates, kind, suffix)
-    told = f"{near} Looked at" if near.startswith(", did") else f"{near}; looked at"
+    told = f"{near} Looked at" if near else "; looked at"
     raise InputError(f"There is no {name}{told} {places}.", "Check the name, or give a path.")
 
 
@@ -71,5 +71,4 @@ def _near(name: str, candidates: list[Path], kind: str, suffix: str) -> str:
             item.suffix == suffix and item.stem.partition(".")[0] if suffix else not item.name.startswith(".")
         )
     }
-    near = nearest(Path(name).stem if suffix else Path(name).name, names)
-    return near if near.startswith(", did") else ""
+    return likeliest(Path(name).stem if suffix else Path(name).name, names)

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from cai.digest import canonical
 from cai.errors import SourceError
+from cai.mistake import likeliest
 from cai.source.parts import Part, file_stamp
 from cai.source.rows import Record, Shape
-from cai.yaml_file import nearest
 
 if TYPE_CHECKING:
     import datasets
@@ -61,7 +61,7 @@ class HubSection:
             for split in dict.fromkeys(self.splits or known):
                 if split not in known:
                     raise SourceError(
-                        f"{self.name} ({subset}) has no split {split!r}{nearest(split, known)}; "
+                        f"{self.name} ({subset}) has no split {split!r}{likeliest(split, known)}; "
                         f"there: {', '.join(known)}.",
                         "Mend the recipe's `splits`.",
                     )

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cai.errors import InputError, SourceError
+from cai.mistake import likeliest
 from cai.recipe import SourceSection
 from cai.shipped import find
 from cai.source.attempts import AttemptShape
@@ -24,7 +25,6 @@ from cai.source.hub import HubSection
 from cai.source.pairs import PairShape
 from cai.source.parts import FilePart, FileSection, Section
 from cai.source.rows import Shape
-from cai.yaml_file import nearest
 
 HH_RLHF = "Anthropic/hh-rlhf"
 HH_SUBSETS = ("helpful-base", "helpful-online", "helpful-rejection-sampled", "harmless-base")
@@ -179,6 +179,6 @@ def _check_known(names: Iterable[str], known: Sequence[str], place: str, what: s
     for name in names:
         if name not in known:
             raise SourceError(
-                f"{place} has no {what} {name!r}{nearest(name, known)}; there: {', '.join(known)}.",
+                f"{place} has no {what} {name!r}{likeliest(name, known)}; there: {', '.join(known)}.",
                 f"Mend the recipe's `{what}s`.",
             )
