@@ -50,7 +50,9 @@ def noise(request, low, high):
 
 
 def better_is_a(request):
-    return request.labels["order"] == "first_is_a"
+    """Read from the prompt itself: which of the two stands first."""
+    pair, text = PAIRS[request.labels["probe"]], request.rendered.messages[-1].text
+    return text.index(f"\\n{pair.better}\\n") < text.index(f"\\n{pair.worse}\\n")
 
 
 def asks_for_a(request):
@@ -222,13 +224,19 @@ async def _examined(score: Any, turned: bool = True) -> Diagnosis:
     return await examine(*_patient(turned=turned), DirectAsk(engine))
 
 
+def _asks_for_a(request: ScoreRequest) -> bool:
+    """Whether A is what the question asks for, read from the prompt itself."""
+    probe, text = BY_ID[str(request.labels["probe"])], request.rendered.messages[-1].text
+    return (text.index(probe.better) < text.index(probe.worse)) == (probe.polarity == "better")
+
+
 def _noisy(right: float, seed: int, lean: float = 0.15) -> Any:
     """A judge whose single judgements are right so often, leaning to A a little, drawn for each pair and order."""
     normal = NormalDist()
 
     def score(request: ScoreRequest) -> list[float]:
         probe, order = str(request.labels["probe"]), str(request.labels["order"])
-        asked = (order == "first_is_a") == (BY_ID[probe].polarity == "better")
+        asked = _asks_for_a(request)
         shock = normal.inv_cdf((draw(seed, probe, order) % 9_999 + 0.5) / 9_999)
         strength = normal.inv_cdf(right) + shock
         share = normal.cdf((strength if asked else -strength) + lean)
@@ -268,8 +276,7 @@ async def test_a_coin_passes_rarely() -> None:
 
 async def test_the_figures_of_a_perfect_judge_that_leans_to_a_by_hand() -> None:
     def score(request: ScoreRequest) -> list[float]:
-        probe = BY_ID[str(request.labels["probe"])]
-        asked = (request.labels["order"] == "first_is_a") == (probe.polarity == "better")
+        asked = _asks_for_a(request)
         return [0.8, 0.1] if asked else [0.3, 0.6]
 
     found = await _examined(score)
@@ -290,8 +297,7 @@ async def test_the_figures_of_a_perfect_judge_that_leans_to_a_by_hand() -> None:
 
 async def test_a_strong_leaning_that_both_orders_even_out_is_a_warning() -> None:
     def score(request: ScoreRequest) -> list[float]:
-        probe = BY_ID[str(request.labels["probe"])]
-        asked = (request.labels["order"] == "first_is_a") == (probe.polarity == "better")
+        asked = _asks_for_a(request)
         return [0.97, 0.02] if asked else [0.6, 0.38]
 
     found = await _examined(score)
