@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 
 from cai.engine.encoding import Encoder, load_encoder
 from cai.engine.pieces import PieceCoder
@@ -324,6 +324,23 @@ def test_options_are_all_tokens_that_spell_them_in_place(folders: Any) -> None:
     a, b = encoder(folder).options(request(QUESTION, "The answer is Response"))
     assert {back.decode([i]) for i in a} == {"A", " A"}
     assert {back.decode([i]) for i in b} == {"B", " B"}
+
+
+def test_an_option_that_is_a_word_is_its_whole_tokens_in_either_case(tmp_path: Path) -> None:
+    tokenizer = byte_level()
+    words = [" True", " true", "True", " False", " false"]
+    tokenizer.add_tokens([AddedToken(word, special=False, normalized=False) for word in words])
+    save(tokenizer, CHATML, tmp_path)
+    options = encoder(tmp_path).options(request(QUESTION, "The statement is", ("True", "False")))
+    assert [{tokenizer.id_to_token(i) for i in ids} for ids in options] == [set(words[:3]), set(words[3:])]
+
+
+def test_a_word_that_is_no_token_is_told_by_the_first_of_its_tokens(folders: Any) -> None:
+    folder = folders("gpt2", "chatml")
+    back = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    true, false = encoder(folder).options(request(QUESTION, "The statement is", ("True", "False")))
+    assert all(back.decode([i]).strip().startswith("T") for i in true)
+    assert all(back.decode([i]).strip().startswith("F") for i in false)
 
 
 def test_options_of_a_tokenizer_that_marks_spaces(folders: Any) -> None:

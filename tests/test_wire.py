@@ -48,6 +48,16 @@ def test_options_of_a_chat_answer_are_told_by_their_text() -> None:
     assert scores.outside == pytest.approx(0.3)
 
 
+def test_an_option_that_is_a_word_may_be_in_lower_case_and_a_letter_may_not() -> None:
+    top = [(" true", 0.4), ("True", 0.3), (" False", 0.1), (" a", 0.05), ("TRUE", 0.01)]
+    entries = [{"token": token, "logprob": math.log(p)} for token, p in top]
+    answer = {"choices": [{"logprobs": {"content": [{"top_logprobs": entries}]}}]}
+    assert read_chat_scores(answer, ("True", "False")).logprobs == pytest.approx(
+        (math.log(0.7), math.log(0.1))
+    )
+    assert read_chat_scores(answer, ("A", "B")).outside == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("kind", FAULTS)
 def test_every_kind_of_fault_has_its_error(kind: str) -> None:
     connection = Connection(["http://127.0.0.1:1"], 1, 1.0, 0.0)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cai.engine.chat_template import thinking_at
-from cai.engine.encoding import SPELLINGS, Encoder
+from cai.engine.encoding import Encoder, spellings_of
 from cai.engine.position import SHOWN_TOKENS, Spelling, Token
 from cai.request import ScoreRequest
 
@@ -41,8 +41,7 @@ def spellings(encoder: Encoder, request: ScoreRequest) -> tuple[Spelling, ...]:
     counted = encoder.options(request)
     found = []
     for option, ids in zip(request.options, counted, strict=True):
-        for form in SPELLINGS:
-            written = form.format(option)
+        for written in spellings_of(option):
             first = encoder.first_token(request, written)
             if first is not None:
                 token = Token(encoder.token_text(first), first)

@@ -120,7 +120,8 @@ class Encoder:
     def options(self, request: ScoreRequest) -> tuple[tuple[int, ...], ...]:
         """For each option the ids of the tokens that begin one of its spellings at the answer position.
 
-        A token that two options share belongs to neither. Raises: EngineRefusedError where an
+        A token that two options share belongs to neither; for a word such as `True`, tokens that are
+        the whole word count alone, if there are any. Raises: EngineRefusedError where an
         option has no token of its own.
         """
         context = self._context(request)
@@ -182,7 +183,9 @@ class Encoder:
     def _find_options(self, context: str, options: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
         first: list[set[int]] = []
         for option in options:
-            tokens = [self._first_token(context, spelling.format(option)) for spelling in SPELLINGS]
+            written = spellings_of(option)
+            whole = {self._only_token(context, words) for words in written if len(option) > 1} - {None}
+            tokens = whole or {self._first_token(context, words) for words in written if option in words}
             first.append({token for token in tokens if token is not None})
         found = []
         for index, option in enumerate(options):
@@ -195,6 +198,12 @@ class Encoder:
                 )
             found.append(tuple(sorted(own)))
         return tuple(found)
+
+    def _only_token(self, context: str, written: str) -> int | None:
+        """The token that these words are after a context; None where they are several, or change what is before."""
+        before = self._coder.plain_ids(context)
+        ids = self._coder.plain_ids(context + written)
+        return ids[-1] if ids[:-1] == before else None
 
     def _first_token(self, context: str, written: str) -> int | None:
         before = self._coder.plain_ids(context)
@@ -281,6 +290,12 @@ class Encoder:
     def _bos_before(self, beginning: str) -> tuple[int, ...]:
         """What is put before a chat template's text that begins so."""
         return () if self._bos_text and beginning.startswith(self._bos_text) else self._coder.bos
+
+
+def spellings_of(option: str) -> list[str]:
+    """Every way to write an option that is looked for; a word (not a letter) may also be in lower case."""
+    words = dict.fromkeys((option, option.lower())) if len(option) > 1 else (option,)
+    return [form.format(word) for word in words for form in SPELLINGS]
 
 
 def _ending(rendered: Rendered, tail: str, answer_tail: str) -> tuple[str, str]:

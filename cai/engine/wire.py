@@ -246,8 +246,9 @@ def read_scores(choice: dict[str, Any], options: Sequence[Sequence[int]], prompt
 def read_chat_scores(answer: dict[str, Any], options: Sequence[str]) -> Scores:
     """The options' log-probabilities among the most probable tokens of a chat answer, by their texts.
 
-    A token spells an option if it is its name but for spaces and "(" before it. An option that is
-    not among them is given what is left for it at most. Raises: Unreadable.
+    A token spells an option if it is its name but for spaces and "(" before it; a name that is a
+    word may be in lower case. An option that is not among them is given what is left for it at most.
+    Raises: Unreadable.
     """
     [choice] = choices_of(answer, 1)
     logprobs = choice.get("logprobs")
@@ -257,6 +258,7 @@ def read_chat_scores(answer: dict[str, Any], options: Sequence[str]) -> Scores:
     if not isinstance(top, list) or not top or not all(isinstance(entry, dict) for entry in top):
         raise Unreadable("logprobs", "it holds no log-probabilities")
     masses = dict.fromkeys(options, 0.0)
+    names = {option.lower(): option for option in options if len(option) > 1} | {o: o for o in options}
     listed = 0.0
     least = 0.0
     for entry in top:
@@ -264,8 +266,8 @@ def read_chat_scores(answer: dict[str, Any], options: Sequence[str]) -> Scores:
         name = token_text(entry).strip(" \u2581\u0120(")
         listed += math.exp(logprob)
         least = min(least, logprob)
-        if name in masses:
-            masses[name] += math.exp(logprob)
+        if name in names:
+            masses[names[name]] += math.exp(logprob)
     bound = max(_LEAST, min(math.exp(least), max(1e-12, 1.0 - listed)))
     logs = tuple(math.log(mass if mass > 0 else bound) for mass in masses.values())
     usage = answer.get("usage")
