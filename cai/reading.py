@@ -101,9 +101,10 @@ class ReadRun:
         said = f" ({mistake.problem.rstrip('.')})" if mistake is not None else ""
         files = ", ".join(self.changed)
         verb = "has" if len(self.changed) == 1 else "have"
+        then = "To go on, mend it and type" if mistake is not None else "For the change, type"
         return (
             f"{files} {verb} changed since {self.run.name} last ran{said}; this is what it last worked with, "
-            f"generation {self.generation.digest[:12]}. For the change, type: cai run {self.run.shown}"
+            f"generation {self.generation.digest[:12]}. {then}: cai run {self.run.shown}"
         )
 
     def plan(self, subset: str) -> RowPlan | None:

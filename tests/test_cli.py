@@ -276,7 +276,7 @@ def test_reading_verbs_show_the_last_generation_after_an_edit_and_say_what_chang
     _cai("run", run)
     before = sorted(path.name for path in (run / "frozen").iterdir())
     write_constitution(run, change=" now")
-    for words in (("dataset", run), ("status", run), ("show", run, "--row", 2)):
+    for words in (("dataset", run), ("status", run), ("show", run, "--row", 2), ("compare", run)):
         done = _cai(*words)
         assert done.returncode == 0, done.stderr
         assert done.stderr.count("principles/own.yaml has changed since test last ran") == 1

@@ -85,7 +85,7 @@ def test_after_an_edit_the_last_generation_is_read_and_one_warning_names_the_fil
         assert len(reading.outcomes(ids)) == 4
     (warning,) = _warnings(caplog)
     assert named in warning
-    assert "type: cai run" in warning
+    assert ": cai run " in warning
 
 
 def test_what_was_asked_is_found_again_from_the_frozen_folder_alone(tmp_path: Path) -> None:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import orjson
 import typer
 from rich.console import Console
+from rich.markup import escape
 
-from cai.cli.console import out
+from cai.cli.console import err, out
 from cai.errors import RunError
 
 if TYPE_CHECKING:
     from cai.compare import Comparison, Planted
+    from cai.reading import ReadRun
     from cai.run_folder import RunFolder
 
 
@@ -65,25 +67,29 @@ def compared(target: Path) -> tuple[RunFolder, Comparison]:
     """Compare and write comparison.json. Raises: CaiError."""
     from cai.compare import compare as compute
     from cai.compare import write_comparison
+    from cai.reading import ReadRun
     from cai.run_folder import open_run
 
     run = open_run(target)
     if not (run.dataset / "summary.json").is_file():
         raise RunError(f"The run {run.name} has no dataset yet.", f"Type: cai dataset {target}")
-    comparison = compute(run.dataset, _planted(run))
+    with ReadRun(run) as reading:  # says so where the run was edited since
+        comparison = compute(run.dataset, _planted(reading))
+        if comparison.generation != reading.generation.digest:
+            err().print(
+                f"cai: The dataset is of generation {comparison.generation[:12]}, the run has gone on to "
+                f"{reading.generation.digest[:12]}. To build it anew, type: cai dataset {escape(str(target))}",
+                soft_wrap=True,
+            )
     write_comparison(run.path, comparison)
     return run, comparison
 
 
-def _planted(run: RunFolder) -> dict[str, Planted] | None:
+def _planted(reading: ReadRun) -> dict[str, Planted] | None:
     """The truth that was planted, where the run is over the toy world; None elsewhere."""
     from cai.toy.demo import planted, truth_by_row
     from cai.toy.world_files import TRUTH_FILE
 
-    if not (run.path / "data" / TRUTH_FILE).is_file():
+    if not (reading.run.path / "data" / TRUTH_FILE).is_file():
         return None
-    from cai.recipe import load_recipe
-    from cai.source import open_sources
-
-    source = open_sources(load_recipe(run.recipe).sources, run.path)
-    return planted(truth_by_row(run.path, source.items()))
+    return planted(truth_by_row(reading.run.path, reading.source.items()))
