@@ -19,8 +19,11 @@ import pytest
 from cai.errors import EngineDownError, InputError
 from cai.judge_eval.evaluation import ANSWERS, FIGURES, LiveEvaluation, encode
 from cai.judge_eval.figures import FORM, GroupFigures, JudgeEvaluation, WayFigures, json_schema
+from cai.judge_eval.measure import asked, clusters, way_figures
 from cai.judge_eval.reading import read_items
-from cai.judge_eval.ways import Wish, way_name
+from cai.judge_eval.verbatim import _rendered
+from cai.judge_eval.verdict import Verdict
+from cai.judge_eval.ways import Way, Wish, way_name
 from cai.live import LiveRun
 from cai.run_folder import open_run
 from tests.toy_source import write_run
@@ -256,6 +259,35 @@ async def test_the_files_own_question_is_asked_word_for_word_in_both_orders(tmp_
         ("user", CHOICES[1]["prompt"].removesuffix(tail), "I take: ("),
         ("user", f"{head}\n (A) [[[GOOD words]]]\n (B) [[[BAD words]]]", "I take: ("),
     ]
+
+
+async def test_a_base_model_reads_the_question_as_plain_text_up_to_the_bracket(tmp_path: Path) -> None:
+    run, path = write(tmp_path, SOUND, CHOICES[0])
+    recipe = run / "recipe.yaml"
+    recipe.write_text(
+        recipe.read_text().replace(
+            "{kind: scripted, model: m,", "{kind: scripted, model: m, form: completion,"
+        )
+    )
+    figures = await evaluate(run, path, "verbatim", "plain")
+    assert figures.judge.form == "completion"
+    assert [way.overall.accuracy.value for way in figures.ways] == [1.0, 1.0]
+    question = read_items(path).items[0].question
+    assert question is not None
+    rendered = _rendered(question, (0, 1), 1, "completion")
+    assert [message.role for message in rendered.messages] == ["text"]
+    assert rendered.messages[0].text + rendered.answer_text == CHOICES[0]["prompt"] + " ("
+
+
+def test_an_item_whose_prompt_is_too_long_is_counted_as_that_and_nowhere_else(tmp_path: Path) -> None:
+    _, path = write(tmp_path, SOUND, *CHOICES[:3])
+    items = read_items(path).items
+    sound = Verdict((0.9, 0.1), 1.0, 2, 2, 1, 1.0)
+    found = asked(items, {0: sound, 1: Verdict(None, too_long=True), 2: Verdict(None)}, clusters(items))
+    way = Way("plain", "?", lambda item: True, ask=None)  # type: ignore[arg-type]
+    group = way_figures(way, found, 0, 0).overall
+    assert (group.asked, group.answered, group.tied, group.abstained, group.too_long) == (3, 1, 0, 1, 1)
+    assert (group.accuracy.count, group.accuracy.n) == (1, 1)
 
 
 # ---------------------------------------------------------------------- ways against each other

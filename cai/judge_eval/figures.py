@@ -68,7 +68,8 @@ class GroupFigures:
     count, by kind. `log_loss` in nats and `brier` of the probability of the label's option: of two,
     0.693 and 0.25 by always saying one half. For n options, brier is half the sum of squares.
     `calibration`: of two options, of P(the first is better), which is first being drawn; of more, of
-    the most probable option's probability against its being right.
+    the most probable option's probability against its being right. What its bins call `human` is how
+    often the label says so.
     """
 
     category: str

@@ -104,17 +104,17 @@ def _print_sure(console: Console, ways: Sequence[WayFigures]) -> None:
 def _print_abstentions(console: Console, ways: Sequence[WayFigures]) -> None:
     lines = [(way.way, _set_aside(way.overall)) for way in ways]
     if any(said for _, said in lines):
-        _title(console, "Without an answer")
+        _title(console, "Ties, and items without an answer")
         for name, said in lines:
             if said:
                 _note(console, f"{name}: {said}")
 
 
 def _set_aside(group: GroupFigures) -> str:
-    """Items that count half or not at all, and why."""
+    """Items that count one half or not at all, and why."""
     said = []
     if group.tied:
-        said.append(f"{group.tied:,} tied")
+        said.append(f"{group.tied:,} tied (right without them: {interval(group.decided)})")
     if group.too_long:
         said.append(f"{group.too_long:,} too long")
     if group.abstained:
