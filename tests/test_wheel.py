@@ -179,11 +179,13 @@ def test_an_installed_program_finds_everything_that_is_shipped(installed: Instal
     assert (model / "model.safetensors").is_file() == ("model.safetensors" in expected)
 
 
-def test_constitutions_and_both_forms_of_templates_load(installed: Installed) -> None:
+def test_constitutions_templates_of_both_forms_and_worked_judgements_load(installed: Installed) -> None:
     code = (
         "from cai.constitution_file import load_constitution\n"
+        "from cai.examples import load_examples\n"
         "from cai.prompting import load_prompts\n"
-        "from cai.shipped import shipped\n"
+        "from cai.shipped import find, shipped\n"
+        "load_examples(find('judgements', None, 'prompts/examples', '.yaml'), reasoned=True)\n"
         "for form in ('chat', 'completion'): load_prompts(shipped('prompts'), form)\n"
         "for path in shipped('principles').glob('*.yaml'): print(load_constitution(path).name)"
     )
