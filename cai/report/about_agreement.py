@@ -120,15 +120,16 @@ def _groups(comparison: Comparison) -> Html:
             (item for item in comparison.breakdowns if item.by == by and len(item.groups) > 1), None
         )
         if breakdown is not None:
-            first.append(_breakdown(breakdown, comparison))
+            first.append(_breakdown(breakdown))
     rest = [item for item in comparison.breakdowns if item.by not in shown and len(item.groups) > 1]
-    if not rest:
-        return join(first)
+    if not first and not rest:
+        return Html("")
     names = ", ".join(item.by for item in rest)
-    return join([first, more(f"Agreement by {names}", [_breakdown(item, comparison) for item in rest])])
+    folded = more(f"Agreement by {names}", [_breakdown(item) for item in rest]) if rest else None
+    return join([first, folded, note(_scan_note(comparison))])
 
 
-def _breakdown(breakdown: Breakdown, comparison: Comparison) -> Html:
+def _breakdown(breakdown: Breakdown) -> Html:
     title = _TITLES.get(breakdown.by, f"by {breakdown.by}")
     heads = [
         Head(breakdown.by, "words"),
@@ -154,7 +155,7 @@ def _breakdown(breakdown: Breakdown, comparison: Comparison) -> Html:
         about = "Agreement with the human label by the AI's probability of its own choice; the table below says the same."
         shown = "Agreement by the AI's probability of its own choice; dashed: a coin."
         chart = tag("figure", tag("figcaption", shown), charts.by_confidence(breakdown.groups, about))
-    return join([chart, table(f"Agreement, {title}", heads, rows, scan_note(comparison))])
+    return join([chart, table(f"Agreement, {title}", heads, rows)])
 
 
 def _name(by: str, group: Group) -> Child:
@@ -175,11 +176,11 @@ def scanned(scan: Scanned) -> str:
     return f"{'yes' if scan.q < _TAG else 'no'} (q {numbers.p_value(scan.q)})"
 
 
-def scan_note(comparison: Comparison) -> str:
+def _scan_note(comparison: Comparison) -> str:
     """What `differs` means."""
     small = comparison.constants.small_group
     return (
-        "q: the chance of such a difference if there were none, adjusted for all lines tested "
+        "Differs from the rest: q is the chance of such a difference if there were none, adjusted for all lines tested "
         f"(Benjamini and Hochberg); fewer than {small} pairs are too few to test or rank."
     )
 

@@ -138,7 +138,7 @@ def _behaviour(comparison: Comparison) -> Html:
             [numbers.estimate_text(item.option_mass) for _, item in columns],
         ),
     ]
-    heads = [Head("", "words"), *(Head(name) for name, _ in columns)]
+    heads = [Head("figure", "words"), *(Head(name) for name, _ in columns)]
     return table("Behaviour, by kind of pair", heads, [[name, *cells] for name, cells in lines])
 
 
@@ -253,7 +253,7 @@ def harm(comparison: Comparison) -> Html:
 
 
 def _harm(found: HarmFigures, comparison: Comparison) -> Html:
-    heads = [Head("", "words"), Head("value"), Head("95 % interval"), Head("", "chart")]
+    heads = [Head("figure", "words"), Head("value"), Head("95 % interval"), Head("", "chart")]
     rows: list[list[Child]] = [
         ["the human's choice: mean P(harmful)", *_estimate(found.chosen)],
         ["the other response: mean P(harmful)", *_estimate(found.rejected)],

@@ -178,7 +178,7 @@ def _preferred_by(found: RevisionFigures) -> Html | None:
 def _phrases(found: RevisionFigures, most: int) -> Html:
     if not found.phrases:
         return note("No phrase stands in revisions far more often than in what they revise.")
-    heads = [Head("phrase", "words"), Head("in revisions"), Head("in originals"), Head("a row", "words")]
+    heads = [Head("phrase", "words"), Head("in revisions"), Head("in originals"), Head("a row", "left")]
     rows = [_phrase(number, item) for number, item in enumerate(found.phrases)]
     held = f"{numbers.share(found.phrase_share.value)} of {found.phrase_texts:,} revisions hold one of them"
     return table(
@@ -206,7 +206,7 @@ def _flags(found: RevisionFigures) -> Html:
         Head("rounds"),
         Head("share"),
         Head("95 % interval"),
-        Head("rows", "words"),
+        Head("rows", "left"),
     ]
     rows: list[list[Child]] = [
         [

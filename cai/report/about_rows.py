@@ -76,7 +76,7 @@ def right(comparison: Comparison) -> Html:
 
 
 def _planted(found: PlantedFigures) -> Html:
-    heads = [Head("", "words"), Head("value"), Head("95 % interval"), Head("n"), Head("", "chart")]
+    heads = [Head("figure", "words"), Head("value"), Head("95 % interval"), Head("n"), Head("", "chart")]
     lines = (
         ("the AI is right", found.ai),
         ("the human label is right", found.human),
@@ -95,7 +95,13 @@ def _planted(found: PlantedFigures) -> Html:
 
 
 def _person(found: PersonFigures) -> Html:
-    heads = [Head("", "words"), Head("weighted"), Head("95 % interval"), Head("answers"), Head("", "chart")]
+    heads = [
+        Head("figure", "words"),
+        Head("weighted"),
+        Head("95 % interval"),
+        Head("answers"),
+        Head("", "chart"),
+    ]
     lines = (
         ("the AI label is the person's choice", found.ai),
         ("the human label is the person's choice", found.human),

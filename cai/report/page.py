@@ -201,10 +201,10 @@ def _made(comparison: Comparison) -> Html:
     return section(
         "made",
         "How it was made",
-        table("Rows", [Column("", "words"), Column("rows")], accounts),
+        table("Rows", [Column("what", "words"), Column("rows")], accounts),
         more(
             "Settings",
-            table("Settings of the dataset", [Column("", "words"), Column("value", "words")], settings),
+            table("Settings of the dataset", [Column("what", "words"), Column("value", "words")], settings),
         ),
         about_agreement.literature(comparison),
         paragraph(made_with),

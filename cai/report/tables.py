@@ -47,7 +47,8 @@ def table(caption: str, heads: Sequence[Head], rows: Sequence[Sequence[Child]], 
 
 
 def _heading(head: Head) -> Html:
-    return tag("th", head.name, scope="col", role="columnheader", class_=head.kind)
+    name = head.name or tag("span", "chart", class_="unseen")
+    return tag("th", name, scope="col", role="columnheader", class_=head.kind)
 
 
 def _cell(head: Head, cell: Child, first: bool) -> Html:

@@ -55,7 +55,7 @@ function hiddenTexts(page) {
 function conversation(row) {
   const turns = row.prompt.map(([role, text]) => element("div", { class: "turn" },
     element("span", { class: "who" }, role === "user" ? "Human" : role === "assistant" ? "Assistant" : role), block(text)));
-  return [element("h4", null, "Prompt"), ...turns];
+  return [element("h3", null, "Prompt"), ...turns];
 }
 
 function responses(row, page) {
@@ -66,7 +66,7 @@ function responses(row, page) {
     if (name === ai) heads.push(" · ", element("span", { class: "ai" }, "the AI's choice"));
     return element("div", { class: "response" }, element("span", { class: "who" }, heads), block(text));
   });
-  return [element("h4", null, "Responses"), element("div", { class: "pair" }, boxes)];
+  return [element("h3", null, "Responses"), element("div", { class: "pair" }, boxes)];
 }
 
 /** Every judgement of one pair: a line for each principle (and sample), both orders side by side. */
@@ -93,7 +93,7 @@ function judged(item, row, page) {
   const heading = item.kind === "human" ? `Judgements of the pair${judge}` : `Judgements: ${names}${judge}`;
   const result = `P(${item.first} is better than ${item.second}) = ${probability(item.p)}; mass on the options ${probability(item.mass)}.`;
   return [
-    element("h4", null, visible(heading)),
+    element("h3", null, visible(heading)),
     element("div", { class: "scroll" }, element("table", { class: "lines", role: "table" },
       element("caption", null, visible(result)),
       element("thead", { role: "rowgroup" }, element("tr", { role: "row" }, heads.map(([name, kind]) => element("th", { scope: "col", role: "columnheader", class: kind }, visible(name))))),
@@ -127,5 +127,5 @@ function revision(item, row, page) {
     }
     return element("div", { class: "round" }, parts);
   });
-  return [element("h4", null, visible(`Revision of ${item.of}`)), ...rounds];
+  return [element("h3", null, visible(`Revision of ${item.of}`)), ...rounds];
 }
