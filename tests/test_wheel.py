@@ -189,7 +189,7 @@ def test_constitutions_templates_of_both_forms_and_worked_judgements_load(instal
         "for form in ('chat', 'completion'): load_prompts(shipped('prompts'), form)\n"
         "for path in shipped('principles').glob('*.yaml'): print(load_constitution(path).name)"
     )
-    names = {Path(name).stem for name in _tracked() if name.startswith("principles/")}
+    names = {Path(name).stem for name in _tracked() if Path(name).match("principles/*.yaml")}
     assert set(installed.python(code).split()) == names
 
 
