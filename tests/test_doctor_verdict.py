@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
@@ -61,9 +63,12 @@ def test_twenty_three_of_thirty_two_are_enough_in_the_end_and_twenty_two_are_not
 
 
 def test_nothing_is_settled_early_where_the_turned_questions_are_worse_than_even() -> None:
-    assert _coin_tail(14, 16) < EARLY
     assert verdict(_with_wrong(0, 2, 16), asks_turned=True, final=False).settled
-    assert not verdict(_with_wrong(0, 3, 16), asks_turned=True, final=False).settled
+    few = [replace(pair, turned=number < 3) for number, pair in enumerate(_pairs([True] * 16, 16))]
+    wrong = [replace(pair, right=0.2) if number < 2 else pair for number, pair in enumerate(few)]
+    assert figures_of(wrong).right == Rate(14, 16)
+    assert figures_of(wrong).turned == Rate(1, 3)
+    assert not verdict(wrong, asks_turned=True, final=False).settled
 
 
 @pytest.mark.parametrize(
@@ -126,6 +131,16 @@ def _letters(first: float, second: float) -> list[PairAnswer]:
 )
 def test_the_same_letter_whatever_stands_there(letters: tuple[float, float], fault: Fault) -> None:
     assert verdict(_letters(*letters), asks_turned=True, final=False).fault is fault
+
+
+def test_letters_that_go_with_the_question_alone_ignore_the_text() -> None:
+    """A in both orders of every other pair, B in both orders of the others, with some play."""
+    pairs = [
+        replace(pair, p_a=(0.9, 0.7) if number % 2 else (0.1, 0.3))
+        for number, pair in enumerate(_pairs([number % 4 < 2 for number in range(16)], 16))
+    ]
+    assert figures_of(pairs).swing == pytest.approx(0.2)
+    assert verdict(pairs, asks_turned=True, final=False).fault is Fault.IGNORES_TEXT
 
 
 def test_ties_decide_nothing() -> None:
