@@ -267,6 +267,16 @@ def test_a_template_without_a_block_of_thinking_is_refused_one(folders: Any, tem
         encoder(folders("gpt2", template)).encode(thinking([]))
 
 
+def test_a_mark_that_is_a_special_token_is_known_to_be_left_out_of_decoded_text(
+    folders: Any, tmp_path: Path
+) -> None:
+    assert not load_encoder(folders("qwen", THINKING), "", "chat", {}, "").hides_thinking
+    tokenizer = byte_level()
+    tokenizer.add_special_tokens([AddedToken("</think>", special=True, normalized=False)])
+    save(tokenizer, THINKING, tmp_path)
+    assert encoder(tmp_path).hides_thinking
+
+
 def test_a_model_without_a_chat_template_is_not_asked_to_think(folders: Any) -> None:
     base = encoder(folders("gpt2", "chatml"), form="completion")
     with pytest.raises(EngineRefusedError, match="without a chat template"):

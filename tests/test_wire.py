@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cai.engine.connection import FAULTS, Connection, Status
-from cai.engine.wire import Unreadable, choices_of, read_chat_scores, read_completion, read_json, read_scores
-from cai.request import Scores
+from cai.engine.wire import (
+    Unreadable,
+    chat_body,
+    choices_of,
+    generate_body,
+    read_chat_scores,
+    read_completion,
+    read_json,
+    read_scores,
+)
+from cai.errors import EngineRefusedError
+from cai.parts import Message, Part
+from cai.request import GenerateRequest, Sampling, Scores
+from cai.template import Rendered
 
 
 def test_an_options_probability_is_the_sum_of_its_spellings() -> None:
@@ -46,6 +59,20 @@ def test_options_of_a_chat_answer_are_told_by_their_text() -> None:
     scores = read_chat_scores(answer, ("A", "B"))
     assert scores.logprobs == pytest.approx((math.log(0.7), math.log(0.05)))
     assert scores.outside == pytest.approx(0.3)
+
+
+def test_thinking_is_asked_for_with_its_marks_and_never_through_the_chat_endpoint() -> None:
+    messages = (Message("user", (Part("Which?", "row", "r"),)),)
+    plain, thinks = (
+        GenerateRequest("main", Rendered(messages, (), thinking), Sampling(stop=("</think>",)))
+        for thinking in (None, ())
+    )
+    assert "skip_special_tokens" not in json.loads(generate_body("m", [1], plain))
+    body = json.loads(generate_body("m", [1], thinks))
+    assert (body["skip_special_tokens"], body["stop"]) == (False, ["</think>"])
+    chat_body("m", plain, {})
+    with pytest.raises(EngineRefusedError, match="thinking alone"):
+        chat_body("m", thinks, {})
 
 
 def test_an_option_that_is_a_word_may_be_in_lower_case_and_a_letter_may_not() -> None:
