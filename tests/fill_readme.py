@@ -87,7 +87,7 @@ def stories_excerpt(run: Path) -> str:
 
 
 def comparison_excerpt(run: Path) -> str:
-    """Agreement down to kappa, and the planted truth, computed as `cai demo` does.
+    """The verdict, the main table and the planted truth, computed as `cai demo` does.
 
     Raises: CaiError where the run is not finished or is not the demo.
     """
@@ -100,9 +100,9 @@ def comparison_excerpt(run: Path) -> str:
     screen = io.StringIO()
     print_comparison(Console(file=screen, width=COLUMNS, highlight=False), comparison)
     lines = [line.rstrip() for line in screen.getvalue().split("\n")]
-    agreement = _section(lines, "Agreement with the human labels")
-    kappa = _first(agreement, "  Cohen's kappa")
-    return _fenced([*agreement[: kappa + 2], "…", *_section(lines, "Against the planted truth")])
+    titles = ("Verdict", "Agreement with the human labels", "Against the planted truth")
+    parts = [[*_section(lines, title), "…"] for title in titles]
+    return _fenced([line for part in parts for line in part][:-1])
 
 
 def show_excerpt(run: Path) -> str:

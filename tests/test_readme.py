@@ -163,7 +163,7 @@ def test_every_excerpt_is_filled() -> None:
     empty = [name for name, content in found.items() if not content]
     assert not empty, "type: make demo && python -m tests.fill_readme"
     assert "What was planted:" in found["stories"]
-    assert "Agreement: " in found["comparison"]
+    assert "The AI agrees with the human label on " in found["comparison"]
     assert "Flips found: " in found["comparison"]
     assert re.search(r"^answer: P\(A\) = 0\.\d{4}, P\(B\) = 0\.\d{4}", found["show"], re.MULTILINE)
     assert f"--row {ROW}`" in TEXT

@@ -126,7 +126,8 @@ def _by_number(by: str, pairs: Table, values: Floats) -> Breakdown:
     groups: list[tuple[str, float | None, float | None, Ints]] = []
     for part in statistics.equal_mass(values[there], GROUPS_OF_A_NUMBER) if len(there) else []:
         low, high = float(values[there[part]].min()), float(values[there[part]].max())
-        groups.append((f"{low:.3g} to {high:.3g}", low, high, there[part]))
+        digits = 2 if abs(high) < 1 else 0
+        groups.append((f"{low:.{digits}f} to {high:.{digits}f}", low, high, there[part]))
     return _breakdown(by, pairs, groups)
 
 

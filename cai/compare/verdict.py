@@ -204,7 +204,7 @@ def _next(comparison: Comparison) -> str:
         return "Next: read a few disagreements with `cai show`, and look for a turned polarity or label."
     if mass is not None and mass < LOW_MASS:
         return "Next: see what the judge says instead (`cai show`), and mend template or prefix; then judge again."
-    if near_chance(comparison) and comparison.agreement.labelled < FEW_PAIRS:
+    if not beats_baseline(comparison) and comparison.agreement.labelled < FEW_PAIRS:
         return "Next: judge more pairs before drawing any conclusion."
     if near_chance(comparison):
         return "Next: try a stronger judge, or letting it reason first; do not train on these labels."
