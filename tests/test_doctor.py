@@ -411,3 +411,31 @@ async def test_the_embedded_model_is_fit_to_judge_its_own_world_and_is_stopped_e
     for option, logprob in zip("AB", scores.logprobs, strict=True):
         spelt = shares.get(f" {option}", 0.0) + shares.get(option, 0.0)
         assert spelt == pytest.approx(math.exp(logprob), abs=1e-3)
+
+
+async def test_a_judge_that_is_shown_examples_is_examined_with_them(tmp_path: Path) -> None:
+    judge = "def judge(request):\n    assert len(request.rendered.messages) > 2\n    return pick(asks_for_a(request), 0.9)"
+    run = _run_with(tmp_path, judge)
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text() + "feedback: {examples: judgements, harm: false}\n")
+    assert await work(run, Wish(), finish=lambda run: None) == 0
+    assert json.loads((run / "doctor.json").read_bytes())["engines"][0]["figures"]["right"]["k"] == 16
+
+
+async def test_a_judge_that_reasons_first_is_examined_without_its_reasoning(tmp_path: Path) -> None:
+    run = _run_with(tmp_path, SOUND)
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text() + "feedback: {reasoning: {max_tokens: 32}, harm: false}\n")
+    assert await work(run, Wish(), finish=lambda run: None) == 0
+    assert json.loads((run / "doctor.json").read_bytes())["fit"] is True
+
+
+async def test_a_run_without_a_judge_has_its_reviser_looked_at(tmp_path: Path) -> None:
+    run = _run_with(tmp_path / "a", "def judge(request): raise ValueError('not a judge')")
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text() + "feedback: null\n")
+    assert await work(run, Wish(), finish=lambda run: None) == 0
+    bad = _run_with(tmp_path / "b", "SAYS = '<think>\\nFirst of all'")
+    (bad / "recipe.yaml").write_text(recipe.read_text())
+    with pytest.raises(DoctorError, match="never_leaves_thinking: "):
+        await work(bad, Wish())

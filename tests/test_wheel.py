@@ -166,7 +166,7 @@ def test_what_is_imported_is_the_wheel_and_not_the_repository(installed: Install
 def test_an_installed_program_finds_everything_that_is_shipped(installed: Installed) -> None:
     tracked = _tracked()
     names = [name for name in tracked if name.startswith(("principles/", "prompts/"))]
-    names += ["starter/recipe.yaml", "toy/recipe.yaml", "toy/model"]
+    names += ["starter/recipe.yaml", "toy/recipe.yaml", "toy/model", "toy/probes.yaml", "doctor/probes.yaml"]
     code = f"from cai.shipped import shipped; print([str(shipped(name)) for name in {names!r}])"
     found = [Path(place) for place in ast.literal_eval(installed.python(code))]
     assert len(found) == len(names) > 10
