@@ -16,9 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
+from typer.testing import CliRunner, Result
 
+from cai.cli import _verbs, app
 from cai.compare import Comparison, Estimate, Rate
-from cai.compare.figures import Constants, ListedRow, RowList
+from cai.compare.figures import Constants, ListedRow, PersonFigures, PlantedFigures, RowList
+from cai.compare.person_figures import ReviewedCell, Sided
+from cai.errors import RunError
 from cai.report import LARGEST_BYTES, markdown, write_report
 from cai.report import numbers as text_of
 from cai.report import rows as rows_of_page
@@ -30,6 +35,12 @@ from cai.report.selection import PLACES, select
 from cai.report.traces import Places, find_rows, read_rows
 from tests.report_inputs import HOSTILE, HOSTILE_SUBSET, ROWS, items, made_run
 from tests.test_dataset_inputs import build, outcome
+
+
+RECIPE = """\
+sources: [{kind: hh-rlhf}]
+engines: {main: {kind: scripted, model: toy}}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -365,6 +376,92 @@ def test_a_strip_puts_the_value_and_its_interval_where_they_belong() -> None:
     assert '<circle cx="60" ' in drawn  # 4 + 0.5 * 112
     assert '<line x1="32" x2="116" y1="8" y2="8" class="interval"/>' in drawn
     assert strip(Rate(None, None, None, 0, 0)) == ""
+
+
+def _sided(value: float) -> Sided:
+    return Sided(Estimate(value, value - 0.1, value + 0.1, 40), Rate(value, value - 0.1, value + 0.1, 20, 40))
+
+
+def _person() -> PersonFigures:
+    """A review of 100 pairs in which the AI was right more often than the human labels."""
+    cell = ReviewedCell(300, 50, 48, 40, 4, 3, 1, _sided(0.625))
+    return PersonFigures(
+        sheet="s",
+        reviewers=(),
+        between=(),
+        items=100,
+        answered=96,
+        skipped=3,
+        blank=1,
+        equal=8,
+        both_bad=6,
+        split=2,
+        differ=cell,
+        agree=replace(cell, sided=_sided(0.875)),
+        undecided=replace(cell, sided=_sided(0.5)),
+        ai=_sided(0.812),
+        human=_sided(0.743),
+        ahead=Estimate(0.069, 0.012, 0.126, 80),
+    )
+
+
+def test_a_persons_review_and_a_planted_truth_say_who_was_right(made: tuple[Path, Comparison]) -> None:
+    run, comparison = made
+    text = _Page(write_report(run, comparison).read_text("utf-8")).text
+    assert "Not known: these labels alone cannot say who is right" in text
+    assert "cai review runs/first" in text
+    assert "no person has reviewed a sample" in markdown(comparison)
+    right = Rate(0.913, 0.85, 0.96, 58, 64)
+    told = replace(
+        comparison,
+        person=_person(),
+        planted=PlantedFigures(64, 9, 10, right, replace(right, value=0.859), right, right, right),
+    )
+    text = _Page(write_report(run, told).read_text("utf-8")).text
+    assert "96 of 100 pairs answered" in text
+    for shown in ("81.2 %", "74.3 %", "62.5 %", "+6.9 points (1.2 to 12.6)", "91.3 %", "85.9 %"):
+        assert shown in text
+    assert "Not known: these labels" not in text
+    assert "Let a person judge" not in text
+    assert "| the AI label | 81.2 % (71.2 to 91.2) |" in markdown(told)
+    assert "| the AI is right, as planted | 91.3 % (85.0 to 96.0, n 64) |" in markdown(told)
+
+
+# ---------------------------------------------------------------------- the verb
+
+
+def _cai(*words: str) -> Result:
+    if not app.registered_commands:
+        _verbs()
+    return CliRunner().invoke(app, list(words))
+
+
+def test_the_verb_writes_page_markdown_and_figures_and_says_where(tmp_path: Path) -> None:
+    run, _ = made_run(tmp_path)
+    (run / "recipe.yaml").write_text(RECIPE)
+    done = _cai("report", str(run))
+    assert done.exit_code == 0
+    assert done.stdout == ""
+    assert str(run / "report.html") in done.stderr.replace("\n", "")
+    assert {"report.html", "report.md", "comparison.json"} <= {path.name for path in run.iterdir()}
+    assert (run / "report.md").read_text("utf-8") == _cai("report", str(run), "--markdown").stdout
+    figures = json.loads(_cai("report", str(run), "--json").stdout)
+    TypeAdapter(Comparison).validate_python(figures)
+    before = (run / "report.html").read_bytes()
+    _cai("report", str(run))
+    assert (run / "report.html").read_bytes() == before
+
+
+def test_the_verb_says_what_to_do_where_there_is_no_dataset(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("")
+    with pytest.raises(RunError, match=r"no dataset yet.*cai dataset"):
+        _verbs_called("report", tmp_path)
+
+
+def _verbs_called(verb: str, run: Path) -> None:
+    result = _cai(verb, str(run))
+    assert result.exception is not None
+    raise result.exception
 
 
 # ---------------------------------------------------------------------- Markdown

@@ -9,7 +9,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 import pytest
@@ -346,6 +346,21 @@ def test_tables_controls_and_charts_have_names_for_those_who_do_not_see_them(vis
     levels = page.eval_on_selector_all("h1, h2, h3, h4", "all => all.map(one => Number(one.tagName[1]))")
     assert levels[0] == 1
     assert levels.count(1) == 1
+
+
+@pytest.mark.parametrize("scheme, width", [("light", 1000), ("dark", 360)])
+def test_the_accessibility_checker_finds_nothing(
+    browser: Browser, report: Path, scheme: Literal["light", "dark"], width: int
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    size: Any = {"width": width, "height": 800}
+    context = browser.new_context(bypass_csp=True, color_scheme=scheme, viewport=size)
+    page = context.new_page()
+    page.goto(f"{report.as_uri()}#row={FLIP}")
+    show_texts(page)
+    found = axe.Axe().run(page).response["violations"]
+    context.close()
+    assert [(item["id"], item["nodes"][0]["html"][:100]) for item in found] == []
 
 
 def test_a_command_is_copied(visit: Open) -> None:

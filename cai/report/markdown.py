@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cai.compare.figures import Comparison, RevisionFigures
+from cai.compare.figures import Comparison, Estimate, RevisionFigures
 from cai.report import numbers
 from cai.report.about_agreement import scanned
 from cai.report.markup import visible
@@ -143,12 +143,24 @@ def _revisions(found: RevisionFigures) -> str:
 
 
 def _right(comparison: Comparison) -> str:
-    person = comparison.person
-    if person is None:
+    """Who was right, as far as anybody can say."""
+    rows = []
+    person, planted = comparison.person, comparison.planted
+    if person is not None:
+        for name, side in (("the AI label", person.ai), ("the human label", person.human)):
+            rows.append([name, _weighted(side.weighted)])
+        rows.append(["the AI label, where they differ", _weighted(person.differ.sided.weighted)])
+    if planted is not None:
+        rows.append(["the AI is right, as planted", numbers.rate_text(planted.ai)])
+        rows.append(["the human label is right, as planted", numbers.rate_text(planted.human)])
+    if not rows:
         return "Who is right where the AI and the human differ is not known: no person has reviewed a sample."
-    rows = [
-        ["the AI label", _percent(person.ai.weighted.value)],
-        ["the human label", _percent(person.human.weighted.value)],
-    ]
-    head = f"is what people chose, blind ({person.answered:,} pairs)"
-    return _table([head, "share"], rows)
+    blind = f"who is right, by a blind review of {person.answered:,} pairs" if person else "who is right"
+    return _table([blind, "share (interval)"], rows)
+
+
+def _weighted(estimate: Estimate) -> str:
+    """A share that is an estimate: `81.2 % (71.2 to 91.2)`."""
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return numbers.share(estimate.value)
+    return f"{numbers.share(estimate.value)} ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
