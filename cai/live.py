@@ -85,14 +85,15 @@ def refuse_placeholders(recipe: Recipe, run: RunFolder) -> None:
 class LiveRun:
     """An opened run; use it as an asynchronous context manager.
 
+    `inputs`: those of an earlier generation; None: as they stand now.
     Raises on entering: RunLockedError, StoreError, InputError and its kinds, EngineError.
     """
 
-    def __init__(self, run: RunFolder) -> None:
+    def __init__(self, run: RunFolder, inputs: Inputs | None = None) -> None:
         self.run = run
-        self.recipe: Recipe = load_recipe(run.recipe)
+        self.recipe: Recipe = inputs.recipe if inputs is not None else load_recipe(run.recipe)
         refuse_placeholders(self.recipe, run)
-        self.inputs: Inputs = load_inputs(self.recipe, run.path)
+        self.inputs: Inputs = inputs if inputs is not None else load_inputs(self.recipe, run.path)
         self.source: Source = open_sources(self.recipe.sources, run.path)
         self.engines: dict[str, LazyEngine] = {}
         self.identities: dict[str, Identity] = {}

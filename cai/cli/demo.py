@@ -35,7 +35,7 @@ def demo(
     began = time.monotonic()
     out().print(NOTICE + "\n", soft_wrap=True)
     write_demo(folder)
-    code = work_until_stopped(folder, Wish(), _finish)
+    code = work_until_stopped(folder, Wish(meant="edited"), _finish)
     if code == 0:
         err().print(f"\nDone in {time.monotonic() - began:.0f} s.")
     raise typer.Exit(code)

@@ -17,11 +17,13 @@ from rich.markup import escape
 
 from cai.cli import printable
 from cai.cli.console import err, out
+from cai.cli.edited import Meant, generation_meant
 from cai.cli.ending import is_finished, say_finished, say_next
 from cai.cli.interrupts import Interrupts
 from cai.errors import CaiError, RunError
 
 if TYPE_CHECKING:
+    from cai.generations import Past
     from cai.live import LiveRun
     from cai.pilot import PilotChoice
     from cai.run_folder import RunFolder
@@ -44,12 +46,21 @@ def run(
     skip_doctor: Annotated[
         bool, typer.Option("--skip-doctor", help="Begin without proving the judge on known answers.")
     ] = False,
+    edited: Annotated[
+        bool, typer.Option("--edited", help="After an edit: go on with the files as they are now.")
+    ] = False,
+    as_frozen: Annotated[
+        bool, typer.Option("--as-frozen", help="After an edit: go on as the run last worked.")
+    ] = False,
 ) -> None:
     """Run a job, or go on with it.
 
     First the pilot, then the rest, then the dataset and the comparison.
     """
-    raise typer.Exit(work_until_stopped(target, Wish(yes, pilot_only, retry_too_long, skip_doctor)))
+    if edited and as_frozen:
+        raise typer.BadParameter("one of --edited and --as-frozen is meant, not both", param_hint="--edited")
+    meant: Meant = "edited" if edited else "as-frozen" if as_frozen else ""
+    raise typer.Exit(work_until_stopped(target, Wish(yes, pilot_only, retry_too_long, skip_doctor, meant)))
 
 
 @dataclass(frozen=True)
@@ -60,14 +71,18 @@ class Wish:
     pilot_only: bool = False
     retry_too_long: bool = False
     skip_doctor: bool = False
+    meant: Meant = ""
 
 
 def work_until_stopped(target: Path, wish: Wish, finish: Callable[[Path], None] | None = None) -> int:
     """`work` in an event loop of its own; Ctrl-C while nothing is under way ends it with one sentence."""
     import uvloop
 
+    from cai.run_folder import open_run
+
     try:
-        return uvloop.run(work(target, wish, finish))
+        past = generation_meant(open_run(target), wish.meant)
+        return uvloop.run(work(target, wish, finish, past))
     except KeyboardInterrupt:
         say_stopped(target)
         return 130
@@ -83,9 +98,12 @@ def say_stopped(target: Path) -> None:
     )
 
 
-async def work(target: Path, wish: Wish, finish: Callable[[Path], None] | None = None) -> int:
+async def work(
+    target: Path, wish: Wish, finish: Callable[[Path], None] | None = None, past: Past | None = None
+) -> int:
     """Work on a run, then `finish` it (build the dataset and compare); returns the exit code.
 
+    `past`: the generation to go on with; None: that of the files as they are now.
     Raises: CaiError.
     """
     from cai.doctor.before_run import faults_named
@@ -93,16 +111,22 @@ async def work(target: Path, wish: Wish, finish: Callable[[Path], None] | None =
 
     folder = open_run(target)
     with faults_named(folder.shown):
-        return await _work(target, folder, wish, finish)
+        return await _work(target, folder, wish, finish, past)
 
 
-async def _work(target: Path, folder: RunFolder, wish: Wish, finish: Callable[[Path], None] | None) -> int:
+async def _work(
+    target: Path,
+    folder: RunFolder,
+    wish: Wish,
+    finish: Callable[[Path], None] | None,
+    past: Past | None,
+) -> int:
     from cai.doctor.before_run import examine_run
     from cai.live import LiveRun
     from cai.pilot import choose_pilot
 
     console = err()
-    async with LiveRun(folder) as live:
+    async with LiveRun(folder, past.inputs if past is not None else None) as live:
         folder.quarantine.unlink(missing_ok=True)
         choice = choose_pilot(folder, live.recipe, live.source)
         if choice.total == 0:

@@ -1,0 +1,162 @@
+"""When what people wrote has changed since a run last worked: what differs, what it costs, which is meant.
+
+A run goes on with one generation, and only when it has been told which: that of the files as
+they are now (`--edited`), or the one that it last worked with (`--as-frozen`).
+
+What this module does not know: how requests are counted (cai/workbench/changes.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import sys
+from typing import TYPE_CHECKING, Literal
+
+import typer
+from rich.markup import escape
+
+from cai.cli.console import err
+from cai.errors import RunError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cai.engine.identity import Identity
+    from cai.frozen import Inputs
+    from cai.generations import Past
+    from cai.recipe import Recipe
+    from cai.run_folder import RunFolder
+    from cai.workbench.changes import Changes
+
+Meant = Literal["", "edited", "as-frozen"]
+VERSION = "cai itself (another version)"
+COUNTED_ROWS = 5000
+"""Beyond so many rows the count is made on that many, spread evenly, and scaled up."""
+
+
+def generation_meant(run: RunFolder, meant: Meant) -> Past | None:
+    """The generation to go on with, or None for that of the files as they are now.
+
+    Raises: RunError where the files have changed and nobody said which is meant; InputError and
+    its kinds, where the files as they are now are meant and cannot be read.
+    """
+    from cai.frozen import load_inputs
+    from cai.generations import changed_since, frozen_generations, read_generation
+    from cai.recipe import load_recipe
+
+    generations = frozen_generations(run)
+    if not generations or not any(run.store.glob("*.jsonl*")):
+        return None
+    now = load_recipe(run.recipe)
+    inputs = load_inputs(now, run.path) if meant != "as-frozen" else None
+    try:
+        past = read_generation(generations[0], now)
+    except RunError:
+        if meant == "as-frozen":
+            raise
+        return None  # another version of the program made it; nothing of it can be gone on with
+    if meant == "as-frozen":
+        return past
+    assert inputs is not None
+    identities = _known_identities(run, now)
+    if identities is not None:
+        from cai.frozen import generation_of
+
+        if generation_of(run.path, inputs, identities).is_frozen:
+            return None  # the run has worked with just this before
+    changed = changed_since(past, run, now, inputs)
+    if meant == "edited" or changed == [VERSION]:
+        return None
+    return _asked(run, past, changed, _count(run, past, now, inputs))
+
+
+def _known_identities(run: RunFolder, recipe: Recipe) -> dict[str, Identity] | None:
+    from cai.frozen import frozen_identity
+
+    found = {name: frozen_identity(run.path, recipe.engines[name]) for name in recipe.engines_used()}
+    known = {name: identity for name, identity in found.items() if identity is not None}
+    return known if len(known) == len(found) else None
+
+
+def _count(run: RunFolder, past: Past, now: Recipe, inputs: Inputs) -> tuple[Changes, float] | None:
+    """What the files as they are now would ask again, and by how much that was scaled up.
+
+    None where an engine is new: then everything that it is asked is.
+    """
+    from cai.digest import draw
+    from cai.frozen import row_plans
+    from cai.source import open_sources
+    from cai.store import Store
+    from cai.workbench.changes import count_changes
+
+    identities = _known_identities(run, now)
+    if identities is None:
+        return None
+    source = open_sources(now.sources, run.path)
+    ids = [row for row, _ in source.ids()]
+    only: Callable[[str], bool] | None = None
+    if len(ids) > COUNTED_ROWS:
+        only = set(
+            heapq.nsmallest(COUNTED_ROWS, ids, key=lambda row: draw(now.seed, "count", row))
+        ).__contains__
+    before, after = row_plans(past.inputs), row_plans(inputs)
+    store = Store(run.store)
+    try:
+        counted = asyncio.run(
+            count_changes(
+                source.items(only=only),
+                lambda subset: before.get(past.inputs.recipe.constitution_for(subset) or ""),
+                lambda subset: after.get(now.constitution_for(subset) or ""),
+                store,
+                identities,
+            )
+        )
+    finally:
+        store.close()
+    return counted, max(1.0, len(ids) / COUNTED_ROWS)
+
+
+def _asked(
+    run: RunFolder, past: Past, changed: list[str], count: tuple[Changes, float] | None
+) -> Past | None:
+    """Say what has changed and ask which is meant. Raises: RunError where nobody can be asked."""
+    verb = "has" if len(changed) == 1 else "have"
+    problem = f"{', '.join(changed)} {verb} changed since {run.name} last ran. {_told(count)}"
+    choice = "--edited goes on with the files as they are now, --as-frozen as the run last worked"
+    if not sys.stdin.isatty():
+        raise RunError(problem, f"Say which is meant: {choice}.")
+    console = err()
+    console.print(escape(problem), soft_wrap=True)
+    try:
+        answer = typer.prompt(
+            "Go on with the files as they are now (edited), as the run last worked (frozen), or stop?",
+            type=str,
+            default="stop",
+            err=True,
+        )
+    except typer.Abort as error:
+        raise KeyboardInterrupt from error
+    if answer.strip().lower() in ("edited", "e"):
+        return None
+    if answer.strip().lower() in ("frozen", "f"):
+        return past
+    raise RunError("Stopped; nothing was asked.", f"Another time: {choice}.")
+
+
+def _told(count: tuple[Changes, float] | None) -> str:
+    if count is None:
+        return "An engine is new, so all that it does is asked anew."
+    counted, scale = count
+
+    def number(value: int) -> str:
+        return f"{value:,}" if scale == 1 else f"about {round(value * scale, -2):,.0f}"
+
+    told = (
+        f"Of at most {number(counted.requests)} requests, {number(counted.direct)} would be asked again "
+        f"because they change, and at most {number(counted.follow_at_most)} because they follow from one that "
+        f"does; {number(counted.kept)} are answered from the store."
+    )
+    if not counted.direct:
+        told = f"Nothing would be asked again ({number(counted.kept)} requests are answered from the store)."
+    return told
