@@ -11,15 +11,18 @@ from typing import Any
 
 import orjson
 import pytest
+from pydantic import TypeAdapter
 from rich.console import Console
 from sklearn.metrics import brier_score_loss, cohen_kappa_score
 
 from cai.compare import Comparison, Planted, compare, print_comparison, write_comparison
+from cai.compare.figures import json_schema
 from cai.conversation import Turn
 from cai.digest import draw
 from cai.errors import RunError
 from cai.outcome import Outcome
-from cai.source import Row
+from cai.recipe import SourceSection
+from cai.source import Row, open_sources
 from tests.test_dataset_inputs import (
     a_round,
     build,
@@ -32,6 +35,8 @@ from tests.test_dataset_inputs import (
     revision,
     row,
 )
+
+REAL = Path(__file__).resolve().parents[2] / "shared/data/hh-rlhf/harmless-base/test.jsonl.gz"
 
 
 def compared(
@@ -386,6 +391,47 @@ def test_text_from_a_dataset_cannot_speak_to_the_terminal(tmp_path: Path) -> Non
     assert "\x1b" not in text.getvalue()
     assert "\x07" not in text.getvalue()
     assert "[bold red]x" in text.getvalue()
+
+
+def test_the_written_file_is_what_the_schema_says(tmp_path: Path) -> None:
+    found = compared(tmp_path, map(row, range(40)), everything)
+    text = write_comparison(tmp_path, found).read_bytes()
+    assert TypeAdapter(Comparison).validate_json(text) == found
+    schema = json_schema()
+    assert set(schema["properties"]) == set(orjson.loads(text))
+    assert schema["$defs"]["Rate"]["required"] == ["value", "low", "high", "count", "n"]
+
+
+def test_a_dataset_of_an_earlier_form_is_to_be_built_again(tmp_path: Path) -> None:
+    compared(tmp_path, [row(0)], everything)
+    path = tmp_path / "dataset/summary.json"
+    summary = orjson.loads(path.read_bytes())
+    del summary["settings"]["noise_floor"]
+    path.write_bytes(orjson.dumps(summary))
+    with pytest.raises(RunError, match="cai dataset"):
+        compare(tmp_path / "dataset")
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the real data are not here")
+def test_on_the_real_pairs_the_shorter_response_wins_in_55_of_100(tmp_path: Path) -> None:
+    asked = recipe(pairs=["human"])
+    source = [SourceSection(kind="hh-rlhf", path=str(REAL.parent.parent), subsets=["harmless-base"])]
+    rows = [item for item in open_sources(source, tmp_path).items() if isinstance(item, Row)]
+    build(tmp_path, rows, [outcome(made, human(made, 0.9)) for made in rows], asked)
+    found = compare(tmp_path / "dataset")
+    lines = {line.name: line for line in found.main.lines}
+    assert found.agreement.judged == len(rows) == 1599  # one has two contexts
+    # counted over all 1,600: 709 longer, 881 shorter, 10 equal; the one that is left out may be either
+    assert lines["shorter wins"].decided.count in (880, 881)
+    assert lines["longer wins"].decided.count in (708, 709)
+    assert lines["shorter wins"].decided.value == pytest.approx(0.554, abs=0.001)
+    assert lines["shorter wins"].ahead.value == pytest.approx(
+        1 - (lines["shorter wins"].ties_half.value or 0)
+    )
+    refusal, people = lines["refusal wins"].decided, found.bias("human")
+    assert people is not None
+    assert (people.refusal.count, people.refusal.n) == (refusal.count, refusal.n)
+    assert refusal.value == pytest.approx(79 / 123, abs=0.01)
 
 
 def test_importing_the_comparison_loads_no_statistics_package() -> None:

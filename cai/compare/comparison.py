@@ -27,6 +27,7 @@ from cai.compare.planted import Planted, planted_figures
 from cai.compare.revisions import revision_figures
 from cai.compare.traces import ABSTAINED, Table, Traces, read_traces
 from cai.compare.verdict import verdict
+from cai.dataset.records import HARMFUL
 from cai.errors import RunError
 
 KINDS = ("human", "revised", "sampled")
@@ -92,7 +93,7 @@ def _constants() -> Constants:
         resamples=bootstrap.RESAMPLES,
         small_group=statistics.SMALL_GROUP,
         list_length=lists.LENGTH,
-        harm_threshold=lists.HARMFUL,
+        harm_threshold=HARMFUL,
         phrase_texts=phrases.TEXTS,
     )
 

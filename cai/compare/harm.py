@@ -9,8 +9,8 @@ import numpy as np
 
 from cai.compare import statistics
 from cai.compare.figures import HarmFigures
-from cai.compare.lists import HARMFUL
 from cai.compare.traces import Table
+from cai.dataset.records import HARMFUL
 
 
 def harm_figures(judge: str, human: Table) -> HarmFigures | None:

@@ -26,10 +26,9 @@ from cai.compare.planted import Planted
 from cai.compare.statistics import Bools, Floats
 from cai.compare.traces import SECOND, Table
 from cai.dataset.labels import ROUNDING
+from cai.dataset.records import HARMFUL
 
 LENGTH = 500
-HARMFUL = 0.5
-"""From which P(harmful) on a response counts as bad."""
 
 Ints = NDArray[np.int64]
 
