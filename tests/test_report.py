@@ -17,13 +17,10 @@ from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
-from typer.testing import CliRunner, Result
 
-from cai.cli import _verbs, app
 from cai.compare import Comparison, Estimate, Rate
 from cai.compare.figures import Constants, ListedRow, PersonFigures, PlantedFigures, RowList
 from cai.compare.person_figures import ReviewedCell, Sided
-from cai.errors import RunError
 from cai.report import LARGEST_BYTES, markdown, write_report
 from cai.report import numbers as text_of
 from cai.report import rows as rows_of_page
@@ -34,13 +31,9 @@ from cai.report.rows import Names, embedded, records
 from cai.report.selection import PLACES, select
 from cai.report.traces import Places, find_rows, read_rows
 from tests.report_inputs import HOSTILE, HOSTILE_SUBSET, ROWS, items, made_run
+from tests.test_cli import _cai as cai
 from tests.test_dataset_inputs import build, outcome
-
-
-RECIPE = """\
-sources: [{kind: hh-rlhf}]
-engines: {main: {kind: scripted, model: toy}}
-"""
+from tests.toy_source import write_run
 
 
 @pytest.fixture(scope="module")
@@ -430,38 +423,28 @@ def test_a_persons_review_and_a_planted_truth_say_who_was_right(made: tuple[Path
 # ---------------------------------------------------------------------- the verb
 
 
-def _cai(*words: str) -> Result:
-    if not app.registered_commands:
-        _verbs()
-    return CliRunner().invoke(app, list(words))
-
-
 def test_the_verb_writes_page_markdown_and_figures_and_says_where(tmp_path: Path) -> None:
-    run, _ = made_run(tmp_path)
-    (run / "recipe.yaml").write_text(RECIPE)
-    done = _cai("report", str(run))
-    assert done.exit_code == 0
+    run = write_run(tmp_path, rows=12)
+    assert cai("run", run).returncode == 0
+    done = cai("report", run)
+    assert done.returncode == 0, done.stderr
     assert done.stdout == ""
-    assert str(run / "report.html") in done.stderr.replace("\n", "")
-    assert {"report.html", "report.md", "comparison.json"} <= {path.name for path in run.iterdir()}
-    assert (run / "report.md").read_text("utf-8") == _cai("report", str(run), "--markdown").stdout
-    figures = json.loads(_cai("report", str(run), "--json").stdout)
+    assert str(run / "report.html") in done.stderr
+    page_bytes = (run / "report.html").read_bytes()
+    assert b"cai show runs/test --row " in page_bytes
+    assert (run / "report.md").read_text("utf-8") == cai("report", run, "--markdown").stdout
+    figures = json.loads(cai("report", run, "--json").stdout)
+    assert figures == json.loads((run / "comparison.json").read_text("utf-8"))
     TypeAdapter(Comparison).validate_python(figures)
-    before = (run / "report.html").read_bytes()
-    _cai("report", str(run))
-    assert (run / "report.html").read_bytes() == before
+    assert (run / "report.html").read_bytes() == page_bytes
 
 
 def test_the_verb_says_what_to_do_where_there_is_no_dataset(tmp_path: Path) -> None:
-    (tmp_path / "recipe.yaml").write_text("")
-    with pytest.raises(RunError, match=r"no dataset yet.*cai dataset"):
-        _verbs_called("report", tmp_path)
-
-
-def _verbs_called(verb: str, run: Path) -> None:
-    result = _cai(verb, str(run))
-    assert result.exception is not None
-    raise result.exception
+    run = write_run(tmp_path, rows=2)
+    done = cai("report", run)
+    assert done.returncode == 1
+    assert "has no dataset yet" in done.stderr
+    assert "Type: cai dataset" in done.stderr
 
 
 # ---------------------------------------------------------------------- Markdown
