@@ -240,3 +240,10 @@ def test_help_needs_none_of_the_heavy_packages(installed: Installed) -> None:
     printed = installed.python(code)
     assert printed.startswith("Usage: cai ")
     assert printed.splitlines()[-1] == "light"
+
+
+def test_a_report_is_written_with_what_the_wheel_holds(installed: Installed, bare_run: Path) -> None:
+    _check(installed.cai("run", bare_run.name))
+    _check(installed.cai("report", bare_run.name))
+    assert (bare_run / "report.html").read_text("utf-8").startswith("<!doctype html>")
+    assert (bare_run / "report.md").is_file()
