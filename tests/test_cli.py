@@ -45,6 +45,19 @@ def test_a_run_ends_with_a_dataset_and_a_comparison(tmp_path: Path) -> None:
     assert "is finished: 12 rows; nothing is left to ask" in again.stdout
 
 
+def test_compare_prints_a_page_its_json_and_the_schema_of_that(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=6)
+    _cai("run", run)
+    page = _cai("compare", run)
+    assert page.stdout.startswith("\nVerdict\n")
+    assert max(map(len, page.stdout.splitlines())) <= 100
+    written = json.loads(_cai("compare", run, "--json").stdout)
+    schema = json.loads(_cai("compare", "--schema").stdout)
+    assert set(written) == set(schema["properties"])
+    without = _cai("compare")
+    assert (without.returncode, "Name a run" in without.stderr) == (2, True)
+
+
 def test_status_tells_rows_answers_and_tokens(tmp_path: Path) -> None:
     run = write_run(tmp_path, rows=5)
     _cai("run", run)

@@ -367,3 +367,10 @@ def test_scores_say_one_for_the_humans_choice_and_half_for_silence() -> None:
     assert (
         contest.ahead(np.array([FIRST, FIRST]), np.array([SECOND, TIE]), np.arange(2), 0, "x").value == 0.75
     )
+
+
+def test_a_lead_without_exception_on_a_few_pairs_is_no_certainty() -> None:
+    found = contest.ahead(np.full(8, FIRST), np.full(8, SECOND), np.arange(8), 0, "x")
+    assert (found.value, found.high) == (1.0, 1.0)
+    # Wilson's lower end for 8 of 8 is 0.6756, and the lead is twice the share less one
+    assert found.low == pytest.approx(2 * 0.675592 - 1, abs=1e-5)

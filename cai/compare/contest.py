@@ -88,9 +88,19 @@ def _even(n: int) -> Rate:
 
 
 def ahead(ai: Labels, other: Labels, cluster: NDArray[np.int64], seed: int, name: str) -> Estimate:
-    """How much more often the AI agrees with the human than another does, ties as half, paired."""
-    halves = np.rint(2 * (score(ai) - score(other)))
-    return bootstrap.interval([halves, np.ones(len(ai))], cluster, _mean_of_halves, seed, f"ahead of {name}")
+    """How much more often the AI agrees with the human than another does, ties as half, paired.
+
+    Where every resample gives the same (the two differ alike on all pairs), the interval is that
+    of a share: a few pairs without an exception are no certainty.
+    """
+    lead = score(ai) - score(other)
+    columns = [np.rint(2 * lead), np.ones(len(ai))]
+    found = bootstrap.interval(columns, cluster, _mean_of_halves, seed, f"ahead of {name}")
+    if found.low is None or found.low != found.high:
+        return found
+    share = statistics.clustered_share((lead + 1) / 2, cluster)
+    low, high = (None if end is None else 2 * end - 1 for end in (share.low, share.high))
+    return Estimate(found.value, low, high, found.n)
 
 
 def _mean_of_halves(sums: Floats) -> Floats:
