@@ -197,6 +197,7 @@ async def test_a_server_without_token_ids_is_asked_what_it_renders(
     assert found.text is not None
     assert found.text.endswith("The answer is Response")
     assert found.prefix_stands is True
+    assert (found.bos, found.bos_text) == (1, "<s>")
     assert [token.text for token in found.top] == [" A", " B", "A", "The"]
 
 

@@ -89,9 +89,8 @@ class ServerProbe:
         if made is None or not made.get("tokens"):
             return {}
         ids = [int(token) for token in made["tokens"]]
-        texts = [await self._text(place, [token]) for token in ids[:2]]
         whole = await self._text(place, ids)
-        known: dict[str, Any] = {"prompt_tokens": len(ids), **_beginning(ids, texts)}
+        known: dict[str, Any] = {"prompt_tokens": len(ids), **await self._beginning(place, ids)}
         if whole is None:
             return known
         answer = request.rendered.answer_text
@@ -104,19 +103,34 @@ class ServerProbe:
             "thinking": thinking_at(whole),
         }
 
+    async def _beginning(self, place: Place, ids: list[int]) -> dict[str, Any]:
+        """The BOS, as far as it shows: what the tokenizer puts before a text, or two like special tokens."""
+        first = await self._text(place, ids[:1])
+        bos = await self._bos(place)
+        if first is None or (bos is None and not _SPECIAL.fullmatch(first)):
+            return {}
+        if bos is not None and bos != ids[0]:
+            return {"bos": 0, "bos_text": await self._text(place, [bos]) or ""}
+        count = next((at for at, token in enumerate(ids) if token != ids[0]), len(ids))
+        return {"bos": count, "bos_text": first} if bos is not None or count > 1 else {}
+
+    async def _bos(self, place: Place) -> int | None:
+        """The token that the server's tokenizer puts before a text, or None where it puts none."""
+        bodies = [
+            {"model": self._section.model, "prompt": "word", "add_special_tokens": special}
+            for special in (True, False)
+        ]
+        dressed, bare = [
+            (await self._ask(place, TOKENIZE, orjson.dumps(body)) or {}).get("tokens") or []
+            for body in bodies
+        ]
+        added = len(dressed) - len(bare)
+        return int(dressed[0]) if added == 1 and dressed[1:] == bare else None
+
     async def _text(self, place: Place, ids: list[int]) -> str | None:
         body = orjson.dumps({"model": self._section.model, "tokens": ids})
         text = (await self._ask(place, "/detokenize", body) or {}).get("prompt")
         return text if isinstance(text, str) else None
-
-
-def _beginning(ids: list[int], texts: list[str | None]) -> dict[str, Any]:
-    """The BOS, as far as a rendering shows it: a special token at the beginning, or two alike."""
-    first = texts[0] if texts else None
-    if first is None or not _SPECIAL.fullmatch(first):
-        return {}
-    doubled = len(ids) > 1 and ids[0] == ids[1]
-    return {"bos": 2, "bos_text": first} if doubled else {}
 
 
 def _top_of_completion(answer: dict[str, Any] | None, encoder: Encoder) -> tuple[Token, ...]:
