@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Self
 
 from cai.ask import Ask
@@ -82,6 +83,27 @@ def refuse_placeholders(recipe: Recipe, run: RunFolder) -> None:
             )
 
 
+def reused_stores(recipe: Recipe, run: RunFolder) -> list[Path]:
+    """The stores of the runs in `run.reuse`, found from the run's folder or from where runs/ lies.
+
+    Raises: RecipeError where one is not there, or is this run's own.
+    """
+    found = []
+    for name in recipe.run.reuse:
+        given = Path(name).expanduser()
+        places = [given] if given.is_absolute() else [run.path / given, run.path.parent.parent / given]
+        folder = next((place / "store" for place in places if (place / "store").is_dir()), None)
+        if folder is None:
+            raise RecipeError(
+                f"{run.recipe}: there is no store of a run in {name}, which run.reuse names.",
+                "Name a run's folder, such as runs/other.",
+            )
+        if folder.resolve() == run.store.resolve():
+            raise RecipeError(f"{run.recipe}: run.reuse names this run itself.", "Name another run.")
+        found.append(folder)
+    return found
+
+
 class LiveRun:
     """An opened run; use it as an asynchronous context manager.
 
@@ -99,6 +121,7 @@ class LiveRun:
         self.identities: dict[str, Identity] = {}
         self._plans: Mapping[str, RowPlan] = row_plans(self.inputs)
         self.store: Store
+        self._reused: list[Store] = []
         self.ask: Ask
         self.generation: Generation
         self.job: Job
@@ -121,7 +144,8 @@ class LiveRun:
             self.identities[name] = engine.identity
         self.generation = freeze(self.run.path, self.inputs, self.identities)
         remember(self.run, self.generation)
-        self.ask = Ask(self.store, self.engines, self.identities)
+        self._reused = [Store(folder) for folder in reused_stores(self.recipe, self.run)]
+        self.ask = Ask(self.store, self.engines, self.identities, self._reused)
         self.job = Job(self.run, self.source, self.plan, self.ask, self.store, self.generation.digest)
         self.store.start()
 
@@ -166,7 +190,8 @@ class LiveRun:
             try:
                 await self.store.stop()
             finally:
-                self.store.close()
+                for store in (self.store, *self._reused):
+                    store.close()
         for error in closed:
             if isinstance(error, BaseException):
                 raise error

@@ -226,11 +226,15 @@ class PilotSection(_Section):
 
 
 class RunSection(_Section):
-    """How the job runs; none of it changes an answer. `rows_in_flight` 0 means: from the engines."""
+    """How the job runs; none of it changes an answer. `rows_in_flight` 0 means: from the engines.
+
+    `reuse`: folders of other runs whose answers are taken over where a request is the same.
+    """
 
     rows_in_flight: Annotated[int, Field(ge=0)] = 0
     gpus: Annotated[float, Field(ge=0, strict=False)] = 1.0
     gpu_hour_price: Annotated[float, Field(ge=0, strict=False)] | None = None
+    reuse: list[str] = Field(default_factory=list)
 
 
 class DoctorSection(_Section):

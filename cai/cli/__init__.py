@@ -61,10 +61,11 @@ def _verbs() -> None:
         serve,
         show,
         status,
+        store,
     )
 
     reading = (status, show, dataset, compare, report, review)
-    for verb in (init, principles, prompts, run, *reading, judge_eval, serve, doctor, demo):
+    for verb in (init, principles, prompts, run, *reading, judge_eval, serve, store, doctor, demo):
         verb.enter(app)
 
 

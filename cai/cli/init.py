@@ -27,10 +27,14 @@ def init(
 ) -> None:
     """Write editable principles, prompts and a recipe."""
     write_project(folder)
+    here = folder.resolve() == Path.cwd()
+    place, enter_it = (
+        ("here", "") if here else (f"into {escape(str(folder))}", f"  cd {escape(str(folder))}\n")
+    )
     err().print(
-        f"Wrote principles/, prompts/ and runs/first/recipe.yaml into {escape(str(folder))}.\n"
+        f"Wrote principles/, prompts/ and runs/first/recipe.yaml {place}.\n"
         "Say in runs/first/recipe.yaml where the data and the model are, then type:\n"
-        f"  cd {escape(str(folder))}\n  cai run runs/first",
+        f"{enter_it}  cai run runs/first",
         soft_wrap=True,
     )
 
