@@ -139,6 +139,8 @@ def test_a_word_diff_marks_what_is_gone_and_what_is_new(visit: Open) -> None:
     cases = [
         ["the cat sat down", "the dog sat down there", [["same", "the "], ["gone", "cat "], ["come", "dog "], ["same", "sat down "], ["come", "there"]]],
         ["same words", "same\nwords", [["same", "same\nwords"]]],
+        ["one two three it four five six", "a b c it d e f", [["gone", "one two three it four five six"], ["come", "a b c it d e f"]]],
+        ["one two three it four five six", "a b c it d e f", [["gone", "one two three it four five six"], ["come", "a b c it d e f"]]],
         ["", "new", [["come", "new"]]],
         ["old", "", [["gone", "old"]]],
     ]  # fmt: skip

@@ -21,8 +21,10 @@ from cai.report.links import rows_link
 from cai.report.markup import Child, Html, join, tag
 from cai.report.tables import Head, more, note, paragraph, section, table
 
-_HEAT = (0.5, 0.6, 0.7, 0.8, 0.9)
+_HEAT = (0.6, 0.7, 0.8, 0.9, 0.97)
 """From which pairwise agreement on a cell takes the next shade."""
+_CONTRARY = 0.4
+"""Below it two principles rather contradict each other."""
 _MATRIX_LONGEST = 32
 
 
@@ -91,7 +93,9 @@ def _matrix(matrix: PrincipleMatrix) -> Html | None:
         "table", tag("thead", tag("tr", head)), tag("tbody", body), class_="matrix", aria_label=caption
     )
     region = tag("div", whole, class_="scroll", tabindex=0, role="region", aria_label=caption)
-    meaning = note("Of the human pairs that both decide. Darker: they agree more often.")
+    meaning = note(
+        "Of the human pairs that both decide. Shaded: they agree in 60 % or more; in bold: in less than 40 %."
+    )
     return tag("figure", tag("figcaption", caption), region, meaning)
 
 
@@ -101,7 +105,8 @@ def _cell(value: float | None, own: bool, n: int) -> Html:
     if value is None:
         return tag("td", numbers.NONE)
     shade = sum(value >= bound for bound in _HEAT)
-    return tag("td", f"{100 * value:.0f}", class_=f"h{shade}" if shade else None, title=f"{n:,} pairs")
+    kind = f"h{shade}" if shade else "contrary" if value < _CONTRARY else None
+    return tag("td", f"{100 * value:.0f}", class_=kind, title=f"{n:,} pairs")
 
 
 def judge(comparison: Comparison) -> Html | None:

@@ -1,6 +1,7 @@
 // The difference of two texts, word by word.
 
 const LONGEST_TABLE = 9000000;
+const ISLAND = 2;
 
 /** Words with the white space that follows them. */
 function words(text) {
@@ -20,10 +21,10 @@ function difference(before, after) {
   let end = 0;
   while (end < a.length - start && end < b.length - start && key(a[a.length - 1 - end]) === key(b[b.length - 1 - end])) end += 1;
   const steps = [];
-  for (let i = 0; i < start; i += 1) steps.push(["same", b[i]]);
+  for (let i = 0; i < start; i += 1) steps.push(["same", b[i], a[i]]);
   steps.push(...middle(a.slice(start, a.length - end), b.slice(start, b.length - end), key));
-  for (let i = b.length - end; i < b.length; i += 1) steps.push(["same", b[i]]);
-  return runs(steps);
+  for (let i = end; i > 0; i -= 1) steps.push(["same", b[b.length - i], a[a.length - i]]);
+  return runs(whole(steps));
 }
 
 function middle(a, b, key) {
@@ -42,11 +43,34 @@ function middle(a, b, key) {
   const steps = [];
   let i = 0, j = 0;
   while (i < a.length && j < b.length) {
-    if (x[i] === y[j]) steps.push(["same", b[j]]), i += 1, j += 1;
+    if (x[i] === y[j]) steps.push(["same", b[j], a[i]]), i += 1, j += 1;
     else if (lengths[(i + 1) * width + j] >= lengths[i * width + j + 1]) steps.push(gone[i]), i += 1;
     else steps.push(come[j]), j += 1;
   }
   return [...steps, ...gone.slice(i), ...come.slice(j)];
+}
+
+/**
+ * The same steps, without islands: a word or two kept by chance between two larger changes are
+ * taken as changed too, since nobody reads a sentence around them.
+ */
+function whole(steps) {
+  const changed = (from, by) => {
+    const seen = { gone: 0, come: 0 };
+    let i = from;
+    for (; i >= 0 && i < steps.length && steps[i][0] !== "same"; i += by) seen[steps[i][0]] += 1;
+    return Math.max(seen.gone, seen.come);
+  };
+  const made = [];
+  for (let i = 0; i < steps.length;) {
+    let end = i;
+    while (end < steps.length && (steps[end][0] === "same") === (steps[i][0] === "same")) end += 1;
+    const run = steps.slice(i, end);
+    const island = run[0][0] === "same" && run.length <= ISLAND && changed(i - 1, -1) > run.length && changed(end, 1) > run.length;
+    made.push(...(island ? run.flatMap(([, b, a]) => [["gone", a], ["come", b]]) : run));
+    i = end;
+  }
+  return made;
 }
 
 /** Neighbours of one kind put together; within a change, what is gone comes first. */
