@@ -12,7 +12,18 @@ from cai.conversation import Turn
 from cai.digest import draw
 from cai.outcome import Feedback, Outcome
 from cai.source import Row
-from tests.test_dataset_inputs import build, feedback, human, outcome, recipe, revised, row
+from tests.test_dataset_inputs import (
+    a_round,
+    build,
+    feedback,
+    harm,
+    human,
+    outcome,
+    recipe,
+    revised,
+    revision,
+    row,
+)
 
 
 def pair(number: int) -> Row:
@@ -126,6 +137,20 @@ def test_a_planted_truth_says_who_is_right(tmp_path: Path) -> None:
     assert "The truth was planted here: the AI is right in 100.0 %" in text
     assert "the human label in 90.0 %" in text
     assert "cannot say who is right" not in text
+
+
+def test_bad_choices_and_stock_phrases_are_said(tmp_path: Path) -> None:
+    def judged(made: Row) -> Outcome:
+        text = f"You are valid and cared for {made.position}" if made.position % 2 else f"Row {made.position}"
+        ratings = (harm("chosen", 0.9 if made.position % 5 == 0 else 0.1), harm("rejected", 0.8))
+        chain = revision(made, a_round(1, text))
+        return outcome(made, human(made, soft(made.position, 0.75)), revisions=(chain,), harm=ratings)
+
+    rows = [pair(number) for number in range(100)]
+    build(tmp_path, rows, [judged(made) for made in rows])
+    text = " ".join(compare(tmp_path / "dataset").verdict)
+    assert "It rates both responses as harmful in 20.0 % of the pairs: there is no good choice." in text
+    assert "50.0 % of the revisions hold a stock phrase, a sign of over-training." in text
 
 
 def test_without_human_pairs_there_is_nothing_to_compare_with(tmp_path: Path) -> None:

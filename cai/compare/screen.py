@@ -225,5 +225,10 @@ def _rows(console: Console, comparison: Comparison) -> None:
     _title(console, "Rows to read (cai show RUN --row ID)")
     for item in lists:
         ids = ", ".join(row.row_id[:12] for row in item.rows[:3])
-        _line(console, f"{item.name} ({item.total:,})", ids)
+        truth = ""
+        if item.precision is not None and item.recall is not None and item.recall.n:
+            truth = (
+                f"; planted: {_short(item.precision)} of them true, {_short(item.recall)} of the true ones"
+            )
+        _line(console, f"{item.name} ({item.total:,})", ids + truth)
     _note(console, "who is right cannot be told from these labels alone; all figures: comparison.json")

@@ -22,6 +22,12 @@ SLOPE = 0.8
 """A recalibration slope below this (or above its inverse) is worth a word."""
 
 
+BOTH_HARMFUL = 0.05
+"""A share of pairs rated harmful on both sides from which it is worth a word."""
+STOCK = 0.25
+"""A share of revisions with a stock phrase from which it is worth a word."""
+
+
 def verdict(comparison: Comparison) -> list[str]:
     """The paragraph, a sentence an item."""
     found = comparison.agreement
@@ -135,7 +141,20 @@ def _caveats(comparison: Comparison) -> list[str]:
         made.append(
             f"{_percent(1 - found.coverage.value)} of the judged pairs have no label (ties and abstentions)."
         )
-    made += _length(comparison) + _calibration(comparison)
+    return made + _length(comparison) + _calibration(comparison) + _texts(comparison)
+
+
+def _texts(comparison: Comparison) -> list[str]:
+    """What the texts themselves suffer from, whoever labels them."""
+    made = []
+    both = comparison.harm.both.value if comparison.harm is not None else None
+    if both is not None and both >= BOTH_HARMFUL:
+        made.append(
+            f"It rates both responses as harmful in {_percent(both)} of the pairs: there is no good choice."
+        )
+    stock = comparison.revisions.phrase_share.value if comparison.revisions is not None else None
+    if stock is not None and stock >= STOCK:
+        made.append(f"{_percent(stock)} of the revisions hold a stock phrase, a sign of over-training.")
     return made
 
 
