@@ -22,10 +22,11 @@ from cai.doctor.faults import Fault
 from cai.doctor.patients import shipped_probes
 from cai.doctor.probes import load_probes
 from cai.doctor.target import examine_target, server_target
+from cai.engine.connection import Connection
 from cai.engine.encoding import load_encoder
 from cai.engine.local import LocalEngine
 from cai.engine.serve import VllmServer
-from cai.engine.server_position import CHAT, OPTION_IDS, TOKEN_IDS, TOKENIZE
+from cai.engine.server_position import CHAT, OPTION_IDS, TOKEN_IDS, TOKENIZE, ServerProbe
 from cai.prompting import load_prompts
 from cai.recipe import EngineSection
 from cai.shipped import shipped
@@ -167,3 +168,25 @@ async def test_the_most_probable_tokens_are_those_of_transformers(served: tuple[
     assert [token.id for token in remote.top[:5]] == [token.id for token in near.top[:5]]
     for one, two in zip(remote.top, near.top, strict=True):
         assert one.probability == pytest.approx(two.probability, abs=1e-3)
+
+
+async def test_what_the_server_renders_itself_is_seen_as_well(served: tuple[str, EngineSection]) -> None:
+    name, engine = served
+    connection = Connection(engine.urls, 4, 60.0, 5.0)
+    connection.open()
+    try:
+        found = await ServerProbe(connection, engine, None, {}).position(REQUEST)
+        today = datetime.now(UTC).date().isoformat()
+        encoder = load_encoder(str(engine.tokenizer), "", "chat", engine.template_args, today)
+        ours = await ServerProbe(connection, engine, encoder, {}).position(REQUEST)
+    finally:
+        await connection.close()
+    assert found.path == CHAT
+    assert found.prefix_stands is True
+    assert found.thinking == SEEN[name][name][3]
+    assert found.prompt_tokens == ours.prompt_tokens
+    assert [token.id for token in found.last] == [token.id for token in ours.last]
+    assert found.bos == (1 if name == "headers" else None)  # without a BOS nothing shows
+    assert len(found.top) == 20
+    for one, two in zip(found.top, ours.top, strict=True):
+        assert one.probability == pytest.approx(two.probability, abs=1e-4)
