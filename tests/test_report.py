@@ -208,8 +208,16 @@ def test_the_selection_is_bounded_at_170_000_pairs(made: tuple[Path, Comparison]
     comparison = replace(made[1], lists=lists)
     chosen = select(comparison, _everywhere(count))
     assert len(chosen.order) <= sum(PLACES.values()) == 300
-    assert chosen.order[:110] == tuple(ids[:110])
+    assert chosen.order[:100] == tuple(ids[:100])
     assert len(chosen.order) == len(set(chosen.order)) == len(chosen.urgency)
+
+
+def test_rows_without_a_human_label_have_places_of_their_own(made: tuple[Path, Comparison]) -> None:
+    ids = [f"row-{number:06d}" for number in range(1_000)]
+    places = Places([], dict.fromkeys(ids, (0, 0, 0)), unpaired=ids)
+    chosen = select(replace(made[1], lists=(), revisions=None), places)
+    assert len(chosen.order) == PLACES["unpaired"]
+    assert set(chosen.lists.values()) == {("unpaired",)}
 
 
 def test_agreements_are_drawn_by_the_seed_and_not_by_place(made: tuple[Path, Comparison]) -> None:
@@ -284,6 +292,9 @@ def test_a_row_says_how_the_judge_stands_to_the_human_label(
     assert (flip["for_ai"], flip["of"]) == (2, 3)
     assert [principles[number] for number in flip["against"]] == ["p0", "p1"]
     assert flip["orders"] == pytest.approx(2 / 3, abs=1e-4)
+    shown_as_a, shown_as_b = flip["feedback"][0]["judgements"][:2]
+    assert shown_as_a[:3] == [0, 0, 0.206]
+    assert shown_as_b[:3] == [0, 1, 0.106]
     agreeing = [row for row in rows.values() if "agreements" in row["lists"]]
     assert agreeing
     assert {row["label"] for row in agreeing} == {"agrees"}

@@ -24,6 +24,7 @@ LIST_NAMES = {
     "both harmful": "both harmful",
     "examples": "example",
     "agreements": "agreement",
+    "unpaired": "not compared",
 }
 """What a row of each list is called."""
 _OPTION_LONGEST = 200

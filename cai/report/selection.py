@@ -1,8 +1,8 @@
 """Which rows a report shows: a rule that is written on the page, the same rows every time.
 
 Each list has places: the first rows of the comparison's lists, rows that stand as examples of a
-flag or a phrase, and agreements (rows without a human pair where there are none) drawn by a hash of
-the run's seed and the row's id. Where the texts are too long for the page, all lists give up their
+flag or a phrase, and agreements and rows without a human label drawn by a hash of the run's seed
+and the row's id. Where the texts are too long for the page, all lists give up their
 last places alike.
 
 What this module does not know: how a row is written, how it is shown.
@@ -17,9 +17,16 @@ from cai.compare.figures import Comparison
 from cai.digest import draw
 from cai.report.traces import Places
 
-PLACES = {"flips": 110, "label issues": 60, "both harmful": 50, "examples": 40, "agreements": 40}
-"""Rows of each list, in this order; 300 in all."""
-DRAWN = 40
+PLACES = {
+    "flips": 100,
+    "label issues": 60,
+    "both harmful": 40,
+    "examples": 40,
+    "agreements": 40,
+    "unpaired": 20,
+}
+"""Rows of each list, in this order; 300 in all. Examples are of flags and phrases; agreements and
+unpaired rows are drawn."""
 EXAMPLES_EACH = 2
 
 
@@ -57,8 +64,8 @@ def _members(comparison: Comparison, places: Places) -> dict[str, list[str]]:
             examples += phrase.rows[:1]
     members["examples"] = list(dict.fromkeys(examples))
     seed = int(comparison.settings.get("seed", 0))
-    drawn = places.agreeing or places.unpaired
-    members["agreements"] = heapq.nsmallest(DRAWN, drawn, key=lambda row: draw(seed, "report", row))
+    for name, rows in (("agreements", places.agreeing), ("unpaired", places.unpaired)):
+        members[name] = heapq.nsmallest(PLACES[name], rows, key=lambda row: draw(seed, "report", row))
     return {
         name: [row for row in dict.fromkeys(members.get(name, ())) if row in places.at] for name in PLACES
     }
@@ -66,9 +73,9 @@ def _members(comparison: Comparison, places: Places) -> dict[str, list[str]]:
 
 def rule() -> str:
     """The rule, in words."""
-    named = [f"{limit} {name}" for name, limit in PLACES.items() if name not in ("examples", "agreements")]
+    listed = ", ".join(f"{PLACES[name]} {name}" for name in ("flips", "label issues", "both harmful"))
     return (
-        f"At most {sum(PLACES.values())} rows stand here: the first {', '.join(named)}, up to "
-        f"{PLACES['examples']} examples of flags and phrases, and {DRAWN} agreements drawn at random "
-        "(by the run's seed). Fewer where their texts are long."
+        f"At most {sum(PLACES.values())} rows stand here: the first {listed}, up to {PLACES['examples']} "
+        f"examples of flags and phrases, {PLACES['agreements']} agreements and {PLACES['unpaired']} rows that "
+        "are not compared with a human label, drawn by the run's seed. Fewer where their texts are long."
     )

@@ -33,7 +33,7 @@ function command(text, page) {
 
 function facts(row, page) {
   const said = row.label === "unpaired"
-    ? "There is no human label here."
+    ? "Not compared: there is no human pair here, or it was not judged."
     : `The AI ${SIDES[row.label]}: P(the human's choice is better) = ${probability(row.human)}.`;
   const link = element("a", { href: writeChoice({ ...page.blank, row: row.id }) }, "Link to this row");
   const where = `${row.source}${row.line === null ? "" : `, line ${row.line}`} · row ${row.id}`;
