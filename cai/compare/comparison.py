@@ -67,11 +67,7 @@ def compare(dataset_folder: Path, planted: Mapping[str, Planted] | None = None) 
         biases=biases(human.pairs, others),
         principles=principles(traces, human.pairs, human.judgements, human.opinions, tie_threshold),
         matrices=matrices(traces, human.pairs, human.opinions, tie_threshold),
-        judging={
-            kind: judging(judge, part.pairs, part.judgements, part.opinions)
-            for kind, part in kinds.items()
-            if len(part.pairs)
-        },
+        judging=_judging(judge, kinds),
         other_judges=_other_judges(traces, names[1:]),
         between_judges=_between(judge, others, human.pairs, second, seed),
         harm=harm_figures(judge, human.pairs),
@@ -134,6 +130,12 @@ def _of_kind(traces: Traces, kind: str, judge: str) -> _Part:
     pairs = Table({**traces.pairs.columns, "number": np.arange(len(chosen))}).where(chosen)
     judgements = traces.judgements.where(chosen[traces.judgements["pair"]])
     return _Part(pairs, judgements, opinions(pairs, judgements))
+
+
+def _judging(judge: str, kinds: Mapping[str, _Part]) -> dict[str, Judging]:
+    """The judge's behaviour on each kind of pair that was judged."""
+    there = {kind: part for kind, part in kinds.items() if len(part.pairs)}
+    return {kind: judging(judge, part.pairs, part.judgements, part.opinions) for kind, part in there.items()}
 
 
 def _labels_of(traces: Traces, judge: str, human: Table) -> NDArray[np.int8]:
