@@ -8,6 +8,7 @@
     quarantine.jsonl     rows that failed in the last go, with the error
     dataset/             made from the store
     comparison.json      made from the dataset
+    report.html, report.md  made from the comparison and the dataset
     review/              a blind sample for a person, its key, and the answers (cai/review)
 
 What this module does not know: what these files hold.

@@ -213,7 +213,9 @@ def _made(comparison: Comparison) -> Html:
 
 def _footer(comparison: Comparison) -> Html:
     return paragraph(
-        "The same figures, with a JSON Schema: comparison.json (",
+        "The same figures as data: comparison.json, of the form ",
         tag("code", comparison.form),
-        "). This page is made from the dataset alone, asks nothing of any network, and keeps nothing.",
+        "; its JSON Schema: ",
+        tag("code", "cai compare --schema"),
+        ". This page asks nothing of any network, and keeps nothing.",
     )
