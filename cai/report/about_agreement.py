@@ -180,7 +180,7 @@ def _scan_note(comparison: Comparison) -> str:
     """What `differs` means."""
     small = comparison.constants.small_group
     return (
-        "Differs from the rest: q is the chance of such a difference if there were none, adjusted for all lines tested "
+        "Differs from the rest: q is the p-value of no difference, adjusted for all lines tested "
         f"(Benjamini and Hochberg); fewer than {small} pairs are too few to test or rank."
     )
 

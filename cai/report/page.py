@@ -195,7 +195,7 @@ def _made(comparison: Comparison) -> Html:
     settings = [[name, str(value)] for name, value in comparison.settings.items()]
     constants = comparison.constants
     made_with = (
-        f"Intervals hold {100 * constants.confidence:g} % and take pairs that share a prompt's first turn as "
+        f"Intervals are at {100 * constants.confidence:g} % and take pairs that share a prompt's first turn as "
         f"one cluster; bootstraps draw {constants.resamples:,} times. The generation is {comparison.generation}."
     )
     return section(
