@@ -379,3 +379,16 @@ def test_ctrl_c_at_the_question_ends_the_run(tmp_path: Path) -> None:
     assert process.wait(20) in (1, 130)
     os.close(main)
     assert json.loads(_cai("status", run, "--json").stdout)["rows"]["finished"] == 3
+
+
+def test_a_dataset_without_its_run_is_compared_and_reported(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=6)
+    assert _cai("run", run).returncode == 0
+    before = (run / "comparison.json").read_bytes()
+    alone = tmp_path / "handed-on"
+    alone.mkdir()
+    (run / "dataset").rename(alone / "dataset")
+    done = _cai("compare", alone)
+    assert done.returncode == 0, done.stderr
+    assert (alone / "comparison.json").read_bytes() == before
+    assert _cai("report", alone).returncode == 0

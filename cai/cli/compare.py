@@ -68,8 +68,13 @@ def compared(target: Path) -> tuple[RunFolder, Comparison]:
     from cai.compare import compare as compute
     from cai.compare import write_comparison
     from cai.reading import ReadRun
-    from cai.run_folder import open_run
+    from cai.run_folder import RunFolder, open_run
 
+    alone = RunFolder(target.resolve())
+    if (alone.dataset / "summary.json").is_file() and not (alone.store.is_dir() and alone.frozen.is_dir()):
+        comparison = compute(alone.dataset)  # a dataset without its run, as it may be handed on
+        write_comparison(alone.path, comparison)
+        return alone, comparison
     run = open_run(target)
     if not (run.dataset / "summary.json").is_file():
         raise RunError(f"The run {run.name} has no dataset yet.", f"Type: cai dataset {target}")
