@@ -223,7 +223,7 @@ def test_cai_run_works_end_to_end_with_what_the_wheel_holds(installed: Installed
     assert json.loads((bare_run / "comparison.json").read_text("utf-8"))["rows"] == 6
     status = json.loads(installed.cai("status", bare_run.name, "--json").stdout)
     assert status["rows"]["finished"] == 6
-    shown = installed.cai("show", bare_run.name, "--row", 1)
+    shown = installed.cai("show", bare_run.name, "--row", 1, "--full")
     assert "prompts/judgement.j2:" in shown.stdout
     assert "principles/harmless.yaml:" in shown.stdout
 
