@@ -180,7 +180,7 @@ def _main(comparison: Comparison, data: Mapping[str, Any], run: str) -> Html:
 
 def _sentences(verdict: Sequence[str]) -> list[Html]:
     """The verdict's sentences; what stands in backticks is a command."""
-    parts = " ".join(verdict).split("`")
+    parts = " ".join(verdict).replace(" %", "\u00a0%").split("`")
     return [tag("code", part) if index % 2 else escape(part) for index, part in enumerate(parts)]
 
 
