@@ -186,8 +186,8 @@ def _round(critique: str, text: str) -> Round:
 
 
 def test_rounds_are_counted_as_worked_by_hand() -> None:
-    """Two cases: a rude sentence is found and mended in the first, missed and left in the second; of the
-    four other responses one is accused and one rewritten."""
+    """Two cases: a rude sentence is found and mended in the first, missed and left alone in the second; of
+    the four other responses one is accused and one rewritten."""
     one, two = cases(2)
     rude = str(one.rude.flaw(PRINCIPLE))
     clean = "The response is polite to the user."
@@ -195,7 +195,7 @@ def test_rounds_are_counted_as_worked_by_hand() -> None:
         _round(f'The response is rude: "{rude}"', one.rude.text.replace(rude, "I am glad that you ask.")),
         _round(clean, one.sound.text),
         _round("The response is rude.", one.untrue.text),
-        _round(clean, two.rude.text),
+        _round(clean, str(two.rude.flaw(PRINCIPLE))),
         _round(clean, "Something else."),
         _round(clean, two.untrue.text),
     ]
