@@ -201,7 +201,7 @@ def test_another_judge_stands_in_the_main_table_and_beside_the_first(tmp_path: P
     def judged(one: Row) -> Outcome:
         mine = 0.9 if one.position < 8 else 0.1
         its = None if one.position == 0 else 0.9 if one.position < 6 else 0.1
-        return outcome(one, human(one, its, judge="other"), human(one, mine))
+        return outcome(one, human(one, mine), human(one, its, judge="other"))
 
     found = compared(tmp_path, map(row, range(10)), judged, asked=two_judges())
     assert found.agreement.decided.value == pytest.approx(0.8)

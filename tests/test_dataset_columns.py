@@ -180,7 +180,7 @@ def two_judges() -> Recipe:
 def test_the_first_judge_makes_the_labels_and_the_other_is_kept_beside_it(tmp_path: Path) -> None:
     one = row(0)
     chain = revision(one, a_round(1, "better"))
-    found = [human(one, 0.1, judge="other"), human(one, 0.9), revised(one, 0.8)]
+    found = [human(one, 0.9), human(one, 0.1, judge="other"), revised(one, 0.8)]
     found.append(replace(revised(one, 0.2), judge="other"))
     summary = build(tmp_path, [one], [outcome(one, *found, revisions=(chain,))], two_judges())
     [made] = rows_of(tmp_path, "preferences")
@@ -188,8 +188,8 @@ def test_the_first_judge_makes_the_labels_and_the_other_is_kept_beside_it(tmp_pa
     [entered] = rows_of(tmp_path, "revisions")
     assert entered["ai_probability"] == pytest.approx(0.8)
     assert [item["judge"] for item in rows_of(tmp_path, "traces")[0]["feedback"]] == [
-        "other",
         "toy",
+        "other",
         "toy",
         "other",
     ]
@@ -275,3 +275,35 @@ def test_an_unreadable_noise_floor_is_said_and_not_passed_over(tmp_path: Path, t
     (tmp_path / "noise.json").write_text(text)
     with pytest.raises(RunError, match="noise floor"):
         build(tmp_path, [row(0)], [])
+
+
+def test_a_judge_that_was_renamed_keeps_its_rows_under_its_new_name(tmp_path: Path) -> None:
+    rows = [row(number) for number in range(3)]
+    found = []
+    for made in rows:
+        names = ("before", "second") if made.position < 2 else ("toy", "other")  # renamed half way
+        found.append(
+            outcome(
+                made,
+                human(made, 0.9, judge=names[0]),
+                human(made, 0.1, judge=names[1]),
+                harm=(harm("chosen", 0.8, names[0]), harm("rejected", 0.9, names[0])),
+            )
+        )
+    summary = build(tmp_path, rows, found, two_judges())
+    assert (summary.pairs["human"].labelled, summary.pairs["human"].without_pair) == (3, 0)
+    made = rows_of(tmp_path, "preferences")
+    assert [(item["judge"], item["human_agrees"], item["both_harmful"]) for item in made] == [
+        ("toy", True, True)
+    ] * 3
+    assert {item["judge"] for line in rows_of(tmp_path, "traces") for item in line["feedback"]} == {
+        "toy",
+        "other",
+    }
+
+
+def test_judges_that_exchange_their_names_are_told_apart_by_their_place(tmp_path: Path) -> None:
+    one = row(0)
+    build(tmp_path, [one], [outcome(one, human(one, 0.9, judge="other"), human(one, 0.1))], two_judges())
+    [made] = rows_of(tmp_path, "preferences")
+    assert (made["judge"], made["human_agrees"]) == ("toy", True)

@@ -24,6 +24,7 @@ from typing import IO, Any
 import orjson
 
 from cai.dataset import records
+from cai.dataset.judges import named_as_now
 from cai.dataset.labels import label
 from cai.dataset.page import page
 from cai.dataset.revisions import choose
@@ -43,7 +44,8 @@ def build_dataset(
     """Build `run_folder/dataset` from one generation's outcomes; equal input gives equal bytes.
 
     `items`: the source, in its own order. Rows without an outcome under `generation` are counted
-    as not finished. The recipe's `dataset` section is used as it is now, not as it was frozen.
+    as not finished. The recipe's `dataset` section and the names of its engines are used as they
+    are now, not as they were frozen.
     A noise floor that was measured (`noise.json`) raises the tie threshold.
     Raises: StoreError for an outcome of another form, RunError for an unreadable noise floor,
     SourceError, OSError.
@@ -68,9 +70,14 @@ class _Making:
     """How outcomes become rows: the `dataset` section with its tie threshold in force."""
 
     dataset: DatasetSection
-    judge: str
+    judges: list[str]
     revised_are_judged: bool
     settings: dict[str, Any]
+
+    @property
+    def judge(self) -> str:
+        """The judge that makes the labels."""
+        return self.judges[0]
 
 
 def _making(run_folder: Path, recipe: Recipe) -> _Making:
@@ -91,7 +98,7 @@ def _making(run_folder: Path, recipe: Recipe) -> _Making:
         and _model(recipe, reviser) == _model(recipe, judges[0]),
     }
     revised = recipe.feedback is not None and "revised" in recipe.feedback.pairs
-    return _Making(dataset, recipe.judges()[0], revised, settings)
+    return _Making(dataset, recipe.judges(), revised, settings)
 
 
 def _model(recipe: Recipe, engine: str) -> tuple[str, str]:
@@ -167,6 +174,7 @@ def _add(item: Row | Excluded, making: _Making, summary: DatasetSummary, files: 
     if outcome is None:
         summary.miss()
         return
+    outcome = named_as_now(outcome, making.judges)
     threshold = making.dataset.tie_threshold
     files.configs["traces"].add(item.split, records.trace(item, outcome, threshold, making.judge))
     if outcome.excluded is not None:
