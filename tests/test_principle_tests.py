@@ -8,7 +8,10 @@ What this module does not know: how a test is put to a model (tests/test_workben
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +20,7 @@ import pytest
 from cai.constitution_file import load_constitution, parse_constitution
 from cai.principle import Principle, PrincipleTest
 from cai.text_features import features
+from tests.toy_source import write_run
 
 FOLDER = Path(__file__).resolve().parent.parent / "principles"
 SHIPPED = {path.stem: load_constitution(path) for path in sorted(FOLDER.glob("*.yaml"))}
@@ -45,6 +49,17 @@ SLURS = """
     c3de533e cc020323 d75a838d daec0c23 e7b98c6a eef3bd09 f9d0d9b1
 """
 """Slurs and obscenities as the first eight hex digits of their SHA-256, so that none stands here."""
+
+LONGER_WINS = """
+def generate(request):
+    return "Nothing."
+
+
+def score(request):
+    text = request.rendered.messages[0].text
+    lengths = [len(text.split(f"<response_{x}>")[1].split(f"</response_{x}>")[0]) for x in "ab"]
+    return [0.9, 0.1] if lengths[0] > lengths[1] else [0.1, 0.9]
+"""
 
 MANNERS = re.compile(
     r"\b(?:please|thanks?|thank|sorry|gladly?|hope|lovely|nice|kind|friendly|happy|enjoy|warm)\b|!", re.I
@@ -163,3 +178,15 @@ def test_taking_the_tests_out_changes_no_digest_so_that_they_cost_a_run_nothing(
     without = parse_constitution("\n".join(bare), path)
     assert [len(principle.tests) for principle in without.principles] == [0] * len(without.principles)
     assert without.digest == SHIPPED[name].digest
+
+
+def test_a_judge_that_likes_length_passes_half_of_the_tests(tmp_path: Path) -> None:
+    """The whole way: every test is read, rendered by the run's templates and asked in both orders."""
+    run = write_run(tmp_path, rows=2)
+    (run / "script.py").write_text(LONGER_WINS, "utf-8")
+    chosen = [word for name in REAL for word in ("--constitution", str(FOLDER / f"{name}.yaml"))]
+    words = [sys.executable, "-m", "cai", "principles", "test", str(run), *chosen, "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    verdicts = Counter(item["verdict"] for item in json.loads(done.stdout))
+    assert verdicts == {"passed": 29, "failed": 29}
