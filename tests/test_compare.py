@@ -125,6 +125,23 @@ def test_kappa_and_calibration_are_scikit_learns_on_sides_drawn_from_the_seed(tm
     assert sum(item.human.count for item in found.calibration.bins) == sum(human_first)
 
 
+def test_ties_that_rounding_carried_beside_one_half_have_no_calibration_error(tmp_path: Path) -> None:
+    tie = 0.49999999999999994  # the mean over both orders of a judge that always answers A
+    found = compared(tmp_path, map(row, range(300)), lambda made: outcome(made, human(made, tie)))
+    assert found.agreement.tied == 300
+    assert found.calibration.auroc.value == 0.5
+    assert found.calibration.ece == pytest.approx(0.5 - min(share(found), 1 - share(found)))
+    assert (found.calibration.ece or 0.0) < 0.1
+    assert len(found.breakdown("confidence")) == 1
+
+
+def share(found: Comparison) -> float:
+    """How often the human preferred the response that stands first, where all pairs are one bin."""
+    [bin] = found.calibration.bins
+    assert bin.human.value is not None
+    return bin.human.value
+
+
 def test_groups_are_told_apart_by_subset_and_split(tmp_path: Path) -> None:
     rows = [row(n, split="test" if n < 4 else "train", subset="b" if n % 2 else "a") for n in range(12)]
     found = compared(

@@ -292,8 +292,8 @@ def test_a_judge_that_was_renamed_keeps_its_rows_under_its_new_name(tmp_path: Pa
         )
     summary = build(tmp_path, rows, found, two_judges())
     assert (summary.pairs["human"].labelled, summary.pairs["human"].without_pair) == (3, 0)
-    made = rows_of(tmp_path, "preferences")
-    assert [(item["judge"], item["human_agrees"], item["both_harmful"]) for item in made] == [
+    kept = rows_of(tmp_path, "preferences")
+    assert [(item["judge"], item["human_agrees"], item["both_harmful"]) for item in kept] == [
         ("toy", True, True)
     ] * 3
     assert {item["judge"] for line in rows_of(tmp_path, "traces") for item in line["feedback"]} == {

@@ -107,7 +107,7 @@ def breakdowns(pairs: Table, names: list[str]) -> tuple[Breakdown, ...]:
         _by_name("constitution", pairs, constitution),
         _by_name("turns", pairs, pairs["turns"]),
         _by_number("length difference", pairs, difference.astype(np.float64)),
-        _by_number("confidence", pairs, np.abs(pairs["probability"] - 0.5)),
+        _by_number("confidence", pairs, np.abs(statistics.even(pairs["probability"]) - 0.5)),
     )
 
 

@@ -24,13 +24,14 @@ Ints = NDArray[np.int64]
 
 
 def calibration(forecast: Floats, happened: Bools, cluster: Ints, seed: int = 0) -> Calibration:
-    """How forecasts (probabilities) compare with what happened.
+    """How forecasts (probabilities) compare with what happened; of one half within rounding: one half.
 
     `seed`: decides which clusters are left out together where a map is fitted.
     Source: Brier 1950; Naeini et al. 2015 (ECE; here with bins of equal mass, Nguyen & O'Connor
     2015); Kumar et al. 2019 (the debiased root mean square).
     """
     n = len(forecast)
+    forecast = statistics.even(forecast)
     parts = statistics.equal_mass(forecast, BINS) if n else []
     bins = tuple(_bin(forecast[part], happened[part], cluster[part]) for part in parts)
     right = (forecast > 0.5) == happened

@@ -57,7 +57,7 @@ def opinions(pairs: Table, judgements: Table) -> Opinions:
         count = np.bincount(key[chosen], minlength=shape[0] * shape[1])
         total = np.bincount(key[chosen], weights=probability[chosen], minlength=shape[0] * shape[1])
         with np.errstate(invalid="ignore"):
-            made: Floats = (total / count).reshape(shape)
+            made: Floats = statistics.even((total / count).reshape(shape))
         return made
 
     asked = np.bincount(key, minlength=shape[0] * shape[1]).reshape(shape) > 0

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cai.compare.estimates import Estimate, Rate, Scanned
+from cai.dataset.labels import ROUNDING
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -234,6 +235,12 @@ def auroc(score: Floats, happened: Bools, cluster: NDArray[np.int64]) -> Estimat
     half = Z * math.sqrt(variance) / (area * (1 - area))
     middle = math.log(area / (1 - area))
     return Estimate(area, 1 / (1 + math.exp(half - middle)), 1 / (1 + math.exp(-half - middle)), n)
+
+
+def even(probability: Floats) -> Floats:
+    """Probabilities of which those that rounding carried away from one half are put back."""
+    made: Floats = np.where(np.abs(probability - 0.5) <= ROUNDING, 0.5, probability)
+    return made
 
 
 def known(values: Any) -> float | None:

@@ -11,7 +11,8 @@ Label = Literal["first", "second", "tie"]
 
 ROUNDING = 1e-9
 """How far rounding may carry a probability: means of judgements that cancel exactly can come out
-an ulp beside 0.5, and 0.55 is not quite 0.05 above it."""
+an ulp beside 0.5, and 0.55 is not quite 0.05 above it. Whoever asks on which side of 0.5 one lies, or
+ranks by it, takes what is within ROUNDING as 0.5."""
 
 
 def label(probability: float | None, tie_threshold: float) -> Label | None:
