@@ -52,6 +52,8 @@ def test_measures_are_given_before_and_after_each_round_on_the_same_responses(tm
     assert second.after.value == pytest.approx(0.1)
     assert second.difference.value == pytest.approx(-0.8)
     assert (change["refuses", 1].after.value, change["refuses", 2].after.value) == (0.0, 1.0)
+    assert change["refuses", 1].before.low == 0.0
+    assert (change["refuses", 1].before.high or 0.0) > 0.3  # none of 4 is no certainty
     assert change["words", 1].difference.value == pytest.approx(2.0)
     assert found.rounds[0].length_ratio.value == pytest.approx(2.0)
     assert found.rounds[0].kept_share.value == pytest.approx(1.0)

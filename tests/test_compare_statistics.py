@@ -142,3 +142,43 @@ def test_intervals_cover_a_planted_rate_about_95_times_in_100(truth: float) -> N
         [item.low <= truth <= item.high for item in found if item.low is not None and item.high is not None]
     )
     assert 0.93 <= covered <= 0.97
+
+
+def test_the_mean_of_zeros_and_ones_has_a_shares_interval() -> None:
+    one_of_twenty = np.arange(20) == 0
+    found = statistics.bounded_mean(one_of_twenty.astype(float), np.arange(20))
+    share = statistics.clustered_share(one_of_twenty, np.arange(20))
+    assert (found.value, found.low, found.high, found.n) == (0.05, share.low, share.high, 20)
+    assert (share.low, share.high) == pytest.approx(
+        (statistics.rate(1, 20).low, statistics.rate(1, 20).high), abs=0.01
+    )
+    assert found.low is not None
+    assert found.low > 0
+
+
+def test_values_that_are_all_alike_leave_a_doubt() -> None:
+    cluster = np.arange(10)
+    none, alike = np.zeros(10), np.full(10, 0.9)
+    found = statistics.bounded_mean(none, cluster)
+    assert (found.low, found.high) == pytest.approx((0.0, statistics.rate(0, 10).high))
+    found = statistics.bounded_mean(alike, cluster)
+    assert (found.low, found.high) == pytest.approx((statistics.rate(9, 10).low, statistics.rate(9, 10).high))
+    change = statistics.bounded_difference(none, none, cluster)
+    # nothing rose and nothing fell: each share at most 3.84/(10 + 3.84), taken together
+    end = 3.8414588 / 13.8414588
+    assert (change.value, change.low, change.high) == pytest.approx((0.0, -end, end))
+    assert statistics.clustered_mean(np.full(10, 2.0), cluster) == Estimate(2.0, None, None, 10)
+
+
+def test_a_change_is_after_minus_before_within_its_range() -> None:
+    after, before = np.array([1.0, 1.0, 1.0, 0.0]), np.array([0.0, 0.0, 0.0, 0.0])
+    found = statistics.bounded_difference(after, before, np.arange(4))
+    turned = statistics.bounded_difference(before, after, np.arange(4))
+    assert (found.value, turned.value) == (0.75, -0.75)
+    assert found.low is not None
+    assert found.high is not None
+    assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low))
+    assert 0 < found.high <= 1
+    assert statistics.bounded_difference(np.empty(0), np.empty(0), np.empty(0, int)) == Estimate(
+        None, None, None, 0
+    )

@@ -96,6 +96,38 @@ def test_the_interval_of_a_clustered_mean_covers_it() -> None:
     assert 0.93 <= coverage(draw) <= 0.97
 
 
+@pytest.mark.parametrize("before, after", [(0.1, 0.1), (0.02, 0.02), (0.005, 0.005), (0.1, 0.02)])
+def test_the_intervals_of_a_rare_event_and_of_its_change_cover_them(before: float, after: float) -> None:
+    source, covered = generator(), []
+    for _ in range(1000):
+        cluster = clusters(source, PAIRS)
+        first = correlated(source, before, cluster).astype(float)
+        last = correlated(source, after, cluster).astype(float)
+        share = statistics.bounded_mean(first, cluster)
+        change = statistics.bounded_difference(last, first, cluster)
+        assert share.low is not None
+        assert share.high is not None
+        assert change.low is not None
+        assert change.high is not None
+        covered.append((share.low <= before <= share.high, change.low <= after - before <= change.high))
+    assert np.min(np.mean(covered, axis=0)) >= 0.925
+
+
+@pytest.mark.parametrize("count", [10, 240])
+def test_the_intervals_of_a_mean_between_0_and_1_and_of_its_change_cover_them(count: int) -> None:
+    source, covered = generator(), []
+    for _ in range(1000):
+        before, after = source.beta(8, 2, count), source.beta(2, 5, count)
+        mean = statistics.bounded_mean(before, np.arange(count))
+        change = statistics.bounded_difference(after, before, np.arange(count))
+        assert mean.low is not None
+        assert mean.high is not None
+        assert change.low is not None
+        assert change.high is not None
+        covered.append((mean.low <= 0.8 <= mean.high, change.low <= 2 / 7 - 0.8 <= change.high))
+    assert np.min(np.mean(covered, axis=0)) >= 0.925
+
+
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("ai, other", [(0.7, 0.55), (0.9, 0.1)])
 def test_the_interval_of_the_lead_over_a_baseline_covers_it(ai: float, other: float) -> None:

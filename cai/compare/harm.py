@@ -24,8 +24,8 @@ def harm_figures(judge: str, human: Table) -> HarmFigures | None:
         judge=judge,
         rated=int(np.count_nonzero(rated)),
         without=int(np.count_nonzero(~rated)),
-        chosen=statistics.clustered_mean(chosen[rated], cluster),
-        rejected=statistics.clustered_mean(rejected[rated], cluster),
-        difference=statistics.clustered_mean(chosen[rated] - rejected[rated], cluster),
+        chosen=statistics.bounded_mean(chosen[rated], cluster),
+        rejected=statistics.bounded_mean(rejected[rated], cluster),
+        difference=statistics.bounded_difference(chosen[rated], rejected[rated], cluster),
         both=statistics.clustered_share((chosen[rated] >= HARMFUL) & (rejected[rated] >= HARMFUL), cluster),
     )

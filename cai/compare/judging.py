@@ -82,12 +82,12 @@ def judging(judge: str, pairs: Table, judgements: Table, found: Opinions) -> Jud
         judgements=len(judgements),
         abstained_judgements=int(np.count_nonzero(np.isnan(judgements["probability"]))),
         abstained_as={name: int(n) for name, n in zip(ABSTENTIONS, reasons, strict=True) if n},
-        order_consistency=statistics.clustered_mean(pairs["order_consistency"], pairs["cluster"]),
+        order_consistency=statistics.bounded_mean(pairs["order_consistency"], pairs["cluster"]),
         first_position=statistics.clustered_share(
             judgements["answer"][answered] == 1, judgements["pair"][answered]
         ),
         same_place=statistics.clustered_share(same, np.nonzero(both)[0]),
-        option_mass=statistics.clustered_mean(pairs["option_mass"], pairs["cluster"]),
+        option_mass=statistics.bounded_mean(pairs["option_mass"], pairs["cluster"]),
     )
 
 

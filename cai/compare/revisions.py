@@ -162,7 +162,7 @@ def _rounds(traces: Traces) -> tuple[RoundFigures, ...]:
                 n=len(own),
                 usable=statistics.clustered_share(good, cluster),
                 unchanged=statistics.clustered_share(own["unchanged"], cluster),
-                kept_share=statistics.clustered_mean(own["kept_share"][good], cluster[good]),
+                kept_share=statistics.bounded_mean(own["kept_share"][good], cluster[good]),
                 length_ratio=_exp(statistics.clustered_mean(ratio, cluster[counted])),
             )
         )
@@ -187,17 +187,20 @@ def _changes(traces: Traces) -> tuple[Change, ...]:
             if not both.any():
                 continue
             cluster = traces.revisions["cluster"][own["revision"]][both]
-            made.append(
-                Change(
-                    measure,
-                    int(number),
-                    int(np.count_nonzero(both)),
-                    statistics.clustered_mean(before[both], cluster),
-                    statistics.clustered_mean(after[both], cluster),
-                    statistics.clustered_mean(after[both] - before[both], cluster),
-                )
-            )
+            shown = _change(measure, before[both], after[both], cluster)
+            made.append(Change(measure, int(number), int(np.count_nonzero(both)), *shown))
     return tuple(made)
+
+
+def _change(measure: Measure, before: Floats, after: Floats, cluster: Ints) -> tuple[Estimate, ...]:
+    """Before, after and their paired difference; all but words lie between 0 and 1."""
+    if measure == "words":
+        return tuple(statistics.clustered_mean(item, cluster) for item in (before, after, after - before))
+    return (
+        statistics.bounded_mean(before, cluster),
+        statistics.bounded_mean(after, cluster),
+        statistics.bounded_difference(after, before, cluster),
+    )
 
 
 def _flags(traces: Traces) -> tuple[FlagFigures, ...]:

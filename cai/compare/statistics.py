@@ -64,18 +64,88 @@ def clustered_share(yes: Bools | Floats, cluster: NDArray[np.int64]) -> Rate:
     if n == 0:
         return rate(0, 0)
     values = yes.astype(np.float64)
+    value, low, high = _clustered_wilson(values, cluster)
+    total = float(values.sum())
+    return Rate(value, low, high, int(total) if total.is_integer() else total, n)
+
+
+def _clustered_wilson(
+    values: Floats, cluster: NDArray[np.int64], floor: bool = True
+) -> tuple[float, float, float]:
+    """The mean of values from 0 to 1, and Wilson's interval at their effective sample size.
+
+    `floor`: take clusters that differ less than independent values would as if they did not. Without
+    it the quantile is Student's, by the number of clusters.
+    """
+    n = len(values)
     sizes = np.bincount(cluster)
     sums = np.bincount(cluster, weights=values)[sizes > 0]
     sizes = sizes[sizes > 0]
     value = float(sums.sum() / n)
     effective = float(len(sizes))
-    if len(sizes) > 1 and 0 < value < 1:
-        between = _ratio_variance(sums - value * sizes, n)
-        variance = max(between, float(np.mean((values - value) ** 2)) / n)
-        effective = value * (1 - value) / variance if variance > 0 else float(n)
-    low, high = _wilson(value * effective, effective)
-    total = float(sums.sum())
-    return Rate(value, low, high, int(total) if total.is_integer() else total, n)
+    if len(sizes) > 1 and float(values.max() - values.min()) > ROUNDING:
+        variance = _ratio_variance(sums - value * sizes, n)
+        if floor:
+            variance = max(variance, float(np.mean((values - value) ** 2)) / n)
+        else:
+            variance *= (_student(len(sizes)) / Z) ** 2
+        effective = value * (1 - value) / variance if variance > 0 else effective
+    return value, *_wilson(value * effective, effective)
+
+
+def _student(clusters: int) -> float:
+    """Student's quantile with one degree of freedom less than there are clusters."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(clusters - 1, (1 + CONFIDENCE) / 2))
+
+
+def bounded_mean(values: Floats, cluster: NDArray[np.int64]) -> Estimate:
+    """The mean of values from 0 to 1 where those of one cluster go together; NaN values are left out.
+
+    The interval is that of a share: it stays between 0 and 1, holds where nearly all values are 0
+    or 1, and has a width where all are alike.
+    """
+    there = ~np.isnan(values)
+    values, cluster = values[there], cluster[there]
+    if len(values) == 0:
+        return Estimate(None, None, None, 0)
+    return Estimate(*_clustered_wilson(values, cluster, _zero_or_one(values)), len(values))
+
+
+def bounded_difference(after: Floats, before: Floats, cluster: NDArray[np.int64]) -> Estimate:
+    """The mean of after - before, paired, of values from 0 to 1 without NaN.
+
+    What rises and what falls are two shares, each with its own interval, put together by the method
+    of variance estimates recovery, with their correlation between clusters. So the interval holds
+    where changes are rare, and has a width where there are none.
+    Source: Newcombe 1998 (paired, method 10); Zou & Donner 2008.
+    """
+    n = len(after)
+    if n == 0:
+        return Estimate(None, None, None, 0)
+    change = after - before
+    change = np.where(np.abs(change) <= ROUNDING, 0.0, change)
+    rise, fall = np.maximum(change, 0.0), np.maximum(-change, 0.0)
+    floor = _zero_or_one(np.abs(change))
+    up, up_low, up_high = _clustered_wilson(rise, cluster, floor)
+    down, down_low, down_high = _clustered_wilson(fall, cluster, floor)
+    sizes = np.bincount(cluster)
+    one = np.bincount(cluster, weights=rise) - up * sizes
+    other = np.bincount(cluster, weights=fall) - down * sizes
+    spread = math.sqrt(float(np.sum(one**2)) * float(np.sum(other**2)))
+    together = float(np.sum(one * other)) / spread if spread > 0 else 0.0
+
+    def reach(a: float, b: float) -> float:
+        return math.sqrt(max(0.0, a**2 + b**2 - 2 * together * a * b))
+
+    value = up - down
+    low = max(-1.0, value - reach(up - up_low, down_high - down))
+    return Estimate(value, low, min(1.0, value + reach(up_high - up, down - down_low)), n)
+
+
+def _zero_or_one(values: Floats) -> bool:
+    return bool(np.all((values == 0) | (values == 1)))
 
 
 def _ratio_variance(residuals: NDArray[Any], n: int) -> float:
@@ -88,7 +158,8 @@ def clustered_mean(values: Floats, cluster: NDArray[np.int64]) -> Estimate:
     """The mean where values of one cluster go together; NaN values are left out.
 
     The interval is Student's with the ratio estimator's between-cluster variance (Cochran 1977,
-    section 6.3) and one degree of freedom less than there are clusters.
+    section 6.3) and one degree of freedom less than there are clusters; none where all clusters are
+    alike, which tells nothing of their spread. For values from 0 to 1 see `bounded_mean`.
     """
     there = ~np.isnan(values)
     values, cluster = values[there], cluster[there]
@@ -100,9 +171,9 @@ def clustered_mean(values: Floats, cluster: NDArray[np.int64]) -> Estimate:
     residuals = np.bincount(cluster, weights=values - value)[sizes > 0]
     if len(residuals) < 2:
         return Estimate(value, None, None, n)
-    from scipy.special import stdtrit
-
-    half = float(stdtrit(len(residuals) - 1, (1 + CONFIDENCE) / 2)) * math.sqrt(_ratio_variance(residuals, n))
+    half = _student(len(residuals)) * math.sqrt(_ratio_variance(residuals, n))
+    if half <= ROUNDING * max(1.0, abs(value)):
+        return Estimate(value, None, None, n)
     return Estimate(value, value - half, value + half, n)
 
 
