@@ -25,7 +25,7 @@ from statsmodels.stats.proportion import proportions_ztest
 from cai.compare import bootstrap, calibration, confident, contest, regression, statistics
 from cai.compare.agreement import clustered_kappa, score
 from cai.compare.bias import terms
-from cai.compare.estimates import Estimate, Rate
+from cai.compare.estimates import Estimate, Rate, Scanned
 from cai.compare.traces import FIRST, SECOND, TIE
 
 SIMULATIONS = 2000
@@ -273,12 +273,53 @@ def test_mcnemars_test_is_statsmodels(b: int, c: int) -> None:
     assert statistics.mcnemar(b, c) == pytest.approx(reference.pvalue)
 
 
+def scan(groups: list[tuple[int, int]]) -> tuple[Scanned, ...]:
+    """How groups of (yes, n) independent values differ from each other."""
+    yes = np.concatenate([np.arange(n) < count for count, n in groups])
+    group = np.repeat(np.arange(len(groups)), [n for _, n in groups])
+    return statistics.apart(yes, group, np.arange(len(yes)), len(groups), 30)
+
+
 def test_a_group_is_held_against_the_rest_as_statsmodels_does() -> None:
-    found = statistics.apart([(70, 100), (50, 100), (9, 10)], small=30)
+    found = scan([(70, 100), (50, 100), (9, 10)])
     assert found[0].p == pytest.approx(proportions_ztest([70, 59], [100, 110])[1])
     assert found[1].p == pytest.approx(proportions_ztest([50, 79], [100, 110])[1])
     assert (found[2].small, found[2].p, found[2].q, found[2].rank) == (True, None, None, None)
     assert [item.rank for item in found] == [2, 1, None]
+
+
+def test_groups_of_shared_prompts_that_are_alike_are_rarely_called_different() -> None:
+    """100 prompts of 20 pairs each, every prompt of one group: the pairs of a prompt go together."""
+    source, cluster = generator(), np.repeat(np.arange(100), 20)
+    differs, beaten = [], []
+    for _ in range(400):
+        share = source.beta(3, 2, 100)[cluster]
+        yes = source.random(2000) < share
+        differs.append(statistics.apart(yes, cluster % 2, cluster, 2, 30)[0].p)
+        other = source.random(2000) < source.beta(3, 2, 100)[cluster]
+        beaten.append(statistics.clustered_mcnemar(yes, other, cluster))
+    assert 0.01 <= np.mean([p is not None and p < 0.05 for p in differs]) <= 0.08
+    assert 0.01 <= np.mean([p is not None and p < 0.05 for p in beaten]) <= 0.08
+
+
+def test_a_group_that_differs_is_found_where_prompts_are_shared() -> None:
+    source, cluster = generator(), np.repeat(np.arange(100), 20)
+    share = np.where(np.arange(100) % 2, 0.8, 0.5)[cluster]
+    found = statistics.apart(source.random(2000) < share, cluster % 2, cluster, 2, 30)
+    assert [item.rank for item in found] == [1, 2]
+    assert found[0].p is not None
+    assert found[0].p < 0.001
+
+
+def test_one_prompt_asked_often_is_no_evidence_of_a_group() -> None:
+    cluster = np.concatenate([np.zeros(40, int), np.arange(1, 101)])
+    found = statistics.apart(np.arange(140) < 80, (cluster > 0).astype(int), cluster, 2, 30)
+    assert [item.p for item in found] == [None, None]
+
+
+def test_labellers_whose_pairs_share_no_prompt_are_compared_as_mcnemar_does() -> None:
+    one, other = np.arange(60) < 40, np.arange(60) < 28
+    assert statistics.clustered_mcnemar(one, other, np.arange(60)) == statistics.mcnemar(12, 0)
 
 
 def test_adjusting_for_many_tests_is_benjamini_and_hochbergs() -> None:
@@ -294,8 +335,8 @@ def test_of_many_groups_alike_few_are_called_different() -> None:
     source = generator()
     wrong = 0
     for _ in range(200):
-        groups = [(float(source.binomial(60, 0.6)), 60) for _ in range(20)]
-        wrong += any(item.q is not None and item.q < 0.05 for item in statistics.apart(groups, 30))
+        groups = [(int(source.binomial(60, 0.6)), 60) for _ in range(20)]
+        wrong += any(item.q is not None and item.q < 0.05 for item in scan(groups))
     assert wrong / 200 <= 0.1
 
 

@@ -135,8 +135,17 @@ def _breakdown(
     by: str, pairs: Table, groups: list[tuple[str, float | None, float | None, Ints]]
 ) -> Breakdown:
     found = [agreement(pairs["label"][part], pairs["cluster"][part]) for _, _, _, part in groups]
-    counts = [(item.decided.count, item.decided.n) for item in found]
-    scans = statistics.apart(counts, statistics.SMALL_GROUP)
+    place = np.full(len(pairs), -1, np.int64)
+    for number, (_, _, _, part) in enumerate(groups):
+        place[part] = number
+    tested = (place >= 0) & (np.abs(pairs["label"]) == 1)
+    scans = statistics.apart(
+        pairs["label"][tested] == FIRST,
+        place[tested],
+        pairs["cluster"][tested],
+        len(groups),
+        statistics.SMALL_GROUP,
+    )
     made = zip(groups, found, scans, strict=True)
     return Breakdown(
         by, tuple(Group(name, low, high, item, scan) for (name, low, high, _), item, scan in made)

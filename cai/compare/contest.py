@@ -78,7 +78,7 @@ def _line(
         coverage=statistics.clustered_share(decided, cluster),
         kappa=kappa(label, second, cluster, seed, name),
         ahead=Estimate(None, None, None, 0) if kind == "ai" else ahead(ai, label, cluster, seed, name),
-        mcnemar_p=None if kind == "ai" else _mcnemar(ai, label),
+        mcnemar_p=None if kind == "ai" else _mcnemar(ai, label, cluster),
     )
 
 
@@ -108,7 +108,6 @@ def _mean_of_halves(sums: Floats) -> Floats:
     return made
 
 
-def _mcnemar(ai: Labels, other: Labels) -> float | None:
+def _mcnemar(ai: Labels, other: Labels, cluster: NDArray[np.int64]) -> float | None:
     both = (np.abs(ai) == 1) & (np.abs(other) == 1)
-    mine, its = ai[both] == FIRST, other[both] == FIRST
-    return statistics.mcnemar(int(np.count_nonzero(mine & ~its)), int(np.count_nonzero(~mine & its)))
+    return statistics.clustered_mcnemar(ai[both] == FIRST, other[both] == FIRST, cluster[both])

@@ -39,7 +39,7 @@ class Scanned:
     """What a table that scans for differences says of one of its lines.
 
     `small`: fewer than `Constants.small_group` pairs; such a line is neither tested nor ranked.
-    `p`: two-sided, of no difference from the rest; `q`: the same, adjusted for the number of
+    `p`: two-sided, of no difference from the rest, clusters allowed for; `q`: the same, adjusted for the number of
     lines tested in the table (Benjamini and Hochberg 1995). `rank`: 1 for the lowest value among
     the lines that are not small.
     """

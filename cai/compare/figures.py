@@ -82,8 +82,8 @@ class Labeller:
     less harmful (lower P(harmful)), chance. `decided`: agreement over pairs on which it says which
     is better; `ties_half`: over all, a pair on which it says nothing being half an agreement;
     `coverage`: share on which it says something. `ahead`: the AI's `ties_half` minus this one's,
-    paired, with a cluster-bootstrap interval; `mcnemar_p`: exact or chi-squared, over pairs that
-    both decide (pairs taken as independent).
+    paired, with a cluster-bootstrap interval; `mcnemar_p`: over pairs that both decide, exact or
+    chi-squared, or the larger one that takes clusters as independent.
     """
 
     name: str

@@ -141,9 +141,8 @@ def _principle(
     right = probability > 0.5
     compared = decided & (np.abs(label) == 1)
     whole = label == FIRST
-    only_it = int(np.count_nonzero(compared & right & ~whole))
-    only_whole = int(np.count_nonzero(compared & ~right & whole))
     enough = np.count_nonzero(decided) >= statistics.SMALL_GROUP
+    p = statistics.clustered_mcnemar(right[compared], whole[compared], cluster[compared])
     answered = single["answer"] != 0
     return PrincipleFigures(
         constitution=names[0],
@@ -155,7 +154,7 @@ def _principle(
         order_consistency=statistics.clustered_share((a - 0.5) * (b - 0.5) > 0, cluster),
         first_position=statistics.clustered_share(single["answer"][answered] == 1, single["pair"][answered]),
         distance=statistics.clustered_mean(np.abs(probability - 0.5), cluster),
-        scan=Scanned(not enough, statistics.mcnemar(only_it, only_whole) if enough else None, None, None),
+        scan=Scanned(not enough, p if enough else None, None, None),
     )
 
 

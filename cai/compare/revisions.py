@@ -108,8 +108,14 @@ def _by(by: Literal["round", "principle"], pairs: Table, values: NDArray[Any]) -
     for place in range(len(kinds)):
         own = code == place
         found.append(_preferred(pairs["label"][own], pairs["cluster"][own]))
-    counts = [(preferred.count, preferred.n) for preferred, _ in found]
-    scans = statistics.apart(counts, statistics.SMALL_GROUP)
+    tested = np.abs(pairs["label"]) == 1
+    scans = statistics.apart(
+        pairs["label"][tested] == FIRST,
+        code[tested],
+        pairs["cluster"][tested],
+        len(kinds),
+        statistics.SMALL_GROUP,
+    )
     return tuple(
         Preferred(by, str(kind), *shares, scan)
         for kind, shares, scan in zip(kinds, found, scans, strict=True)
