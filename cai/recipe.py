@@ -190,6 +190,13 @@ class FeedbackSection(_Section):
         """Whether the judge reasons in the words of its answer, not in a block of thinking."""
         return self.reasoning is not None and not self.reasoning.thinking
 
+    @field_validator("samples")
+    @classmethod
+    def _in_pairs(cls, value: int) -> int:
+        if value % 2:
+            raise ValueError("samples are compared two by two, so their number must be even")
+        return value
+
 
 class DatasetSection(_Section):
     """What becomes of the answers. Probabilities within `tie_threshold` of 0.5 are ties.
@@ -205,6 +212,15 @@ class DatasetSection(_Section):
     include_flagged_revisions: bool = False
     sft: Literal["last", "all"] = "last"
     clamp: Annotated[list[Fraction], Field(min_length=2, max_length=2)] | None = None
+
+    @field_validator("clamp")
+    @classmethod
+    def _around_even(cls, value: list[float] | None) -> list[float] | None:
+        if value is not None and not (value[0] <= 0.5 <= value[1] and value[0] < value[1]):
+            raise ValueError(
+                "the lower bound comes first, and 0.5 lies between the two, or labels would change sides"
+            )
+        return value
 
 
 class PilotSection(_Section):
@@ -305,15 +321,30 @@ class Recipe(_Section):
         return used
 
     def deciding(self) -> dict[str, Any]:
-        """The part that decides answers, defaults written out; what a generation is made from."""
+        """The part that decides answers, defaults written out; what a generation is made from.
+
+        A value that decides nothing under the others stands as its default.
+        """
+        revise, feedback = self.revise, self.feedback
+        if revise is not None and not revise.critique:
+            revise = revise.model_copy(update={"critique_sampling": _default(revise, "critique_sampling")})
+        if feedback is not None:
+            idle = ["examples"]  # the file's name; what it says is digested beside this
+            idle += [] if "sampled" in feedback.pairs else ["samples"]
+            idle += [] if "respond" in self.roles_used() else ["sample_sampling"]
+            feedback = feedback.model_copy(update={name: _default(feedback, name) for name in idle})
         return {
             "seed": self.seed,
             "constitutions": [[pattern, name] for pattern, name in self.constitutions.items()],
-            "revise": self.revise.model_dump() if self.revise else None,
-            "feedback": self.feedback.model_dump() if self.feedback else None,
+            "revise": revise.model_dump() if revise else None,
+            "feedback": feedback.model_dump() if feedback else None,
             "engines": {role: self.engine_for(role) for role in self.roles_used()},
             "judges": self.judges() if self.feedback else [],
         }
+
+
+def _default(section: _Section, name: str) -> Any:
+    return type(section).model_fields[name].get_default(call_default_factory=True)
 
 
 def load_recipe(path: Path) -> Recipe:

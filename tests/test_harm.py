@@ -99,8 +99,8 @@ async def _outcomes(run: Path) -> tuple[list[Outcome], dict[str, int]]:
         ),
         ("revise: {of: fresh, rounds: 1}", ["chosen", "rejected", "fresh", "revision 1 of fresh"]),
         (
-            "feedback: {pairs: [sampled], samples: 3}\nrevise: null",
-            ["chosen", "rejected", "sample 0", "sample 1", "sample 2"],
+            "feedback: {pairs: [sampled], samples: 4}\nrevise: null",
+            ["chosen", "rejected", "sample 0", "sample 1", "sample 2", "sample 3"],
         ),
         ("feedback: {harm: false}\nrevise: {rounds: 1}", []),
     ],

@@ -62,6 +62,15 @@ def test_a_short_recipe_is_enough_and_every_default_is_written_down(tmp_path: Pa
             "feedback: {reasoning: {samples: 5}}\nroles:",
             r"recipe.yaml:7:12: feedback.reasoning: several samples need a temperature above 0",
         ),
+        (
+            "roles:",
+            "feedback: {pairs: [sampled], samples: 3}\nrevise: null\nroles:",
+            r"recipe.yaml:7:30: feedback.samples: samples are compared two by two",
+        ),
+        ("roles:", "dataset: {clamp: [0.6, 0.4]}\nroles:", r"recipe.yaml:7:11: dataset.clamp: the lower"),
+        ("roles:", "dataset: {clamp: [0.1, 0.3]}\nroles:", r"dataset.clamp: .*0.5 lies between"),
+        ("roles:", "dataset: {clamp: [0.7, 0.9]}\nroles:", r"dataset.clamp: .*0.5 lies between"),
+        ("roles:", "dataset: {clamp: [0.5, 0.5]}\nroles:", r"dataset.clamp: the lower"),
         ("model: one", "model: one, kind: local", r"recipe.yaml:5"),
         ("kind: scripted, model: one", "kind: server, model: one", r"needs urls"),
     ],
@@ -94,6 +103,32 @@ def test_speed_and_addresses_do_not_decide_answers(tmp_path: Path) -> None:
     other = _load(tmp_path, GOOD + "revise: {rounds: 3}\n")
     assert plain.deciding() == faster.deciding()
     assert plain.deciding() != other.deciding()
+
+
+def test_bounds_for_labels_lie_on_either_side_of_even(tmp_path: Path) -> None:
+    for bounds in ([0.4, 0.6], [0.5, 0.9], [0.0, 1.0]):
+        assert _load(tmp_path, GOOD + f"dataset: {{clamp: {bounds}}}\n").dataset.clamp == bounds
+
+
+@pytest.mark.parametrize(
+    ("sections", "idle", "felt"),
+    [
+        ("revise: {critique: false%s}", ", critique_sampling: {max_tokens: 9}", ", rounds: 3"),
+        ("feedback: {harm: true%s}", ", sample_sampling: {max_tokens: 9}", ", combine: log-odds"),
+        ("feedback: {harm: true%s}", ", samples: 8", ", min_option_mass: 0.4"),
+        ("feedback: {harm: true%s}", ", examples: judgements", ", principles: 3"),
+        ("feedback: {pairs: [human, sampled]%s}", "", ", samples: 8"),
+        ("feedback: {pairs: [human, sampled]%s}", "", ", sample_sampling: {max_tokens: 9}"),
+        ("revise: {of: fresh}\nfeedback: {harm: true%s}", "", ", sample_sampling: {max_tokens: 9}"),
+        ("revise: {critique: true%s}", "", ", critique_sampling: {max_tokens: 9}"),
+    ],
+)
+def test_what_decides_nothing_under_the_other_values_makes_no_other_generation(
+    tmp_path: Path, sections: str, idle: str, felt: str
+) -> None:
+    plain = _load(tmp_path, GOOD + sections % "" + "\n").deciding()
+    assert _load(tmp_path, GOOD + sections % idle + "\n").deciding() == plain
+    assert _load(tmp_path, GOOD + sections % felt + "\n").deciding() != plain
 
 
 def test_files_are_found_beside_the_recipe_then_in_the_project_then_in_the_package(tmp_path: Path) -> None:
