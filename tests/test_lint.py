@@ -144,3 +144,24 @@ def test_every_rule_has_a_line_in_the_header() -> None:
 
     assert module.__doc__ is not None
     assert all(f"    {rule} " in module.__doc__ for rule in RULES)
+
+
+def test_what_is_included_as_it_stands_is_somebody_elses_to_mend(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(
+        "constitution: base\ntitle: B\nprinciples:\n"
+        "  - {id: one, text: Be kind., judgement: Which is worse?, tags: [tone]}\n"
+        "  - {id: two, text: Be brief., judgement: Which is worse?, tags: [length]}\n"
+    )
+    text = (
+        "constitution: own\ntitle: T\ninclude: [base]\nareas: [tone]\n"
+        "principles:\n  - {id: two, override: true, judgement: Which is the worst?}\n"
+    )
+    own = parse_constitution(text, tmp_path / "own.yaml")
+    found = [item for item in lint(own) if item.principle]
+    assert {item.principle for item in found} == {"two"}
+    assert {item.rule for item in found} >= {"polarity", "unknown-tag"}
+    assert "one" in {item.principle for item in lint(own, included=True)}
+
+
+def test_or_say_plainly_is_a_way_out() -> None:
+    assert _rules(_own({"critique": "Quote unkind words, or say plainly that there are none."})) == set()

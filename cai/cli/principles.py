@@ -88,8 +88,8 @@ def show(name: Named, as_json: Json = False) -> None:
         for form in FORMS:
             origin = constitution.value(principle, form).origin
             head = Text(f"{form}  ({origin}, about {counted[principle.id][form]} tokens)", style="dim")
-            console.print(Padding(head, (0, 0, 0, 2)))
-            console.print(Padding(Text(getattr(principle, form)), (0, 0, 0, 4)))
+            console.print(Padding(head, (0, 0, 0, 2), expand=False))
+            console.print(Padding(Text(getattr(principle, form)), (0, 0, 0, 4), expand=False))
 
 
 def lint(
@@ -99,6 +99,9 @@ def lint(
     ignore: Annotated[
         list[str] | None, typer.Option(help="A rule to leave out; may be given more than once.")
     ] = None,
+    included: Annotated[
+        bool, typer.Option(help="Remark on principles too that are included as they stand.")
+    ] = False,
     strict: Annotated[bool, typer.Option(help="Let notes end in exit code 1 too.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -123,7 +126,7 @@ def lint(
             failed = True
             err().print(Text(f"{error.problem}\n{error.remedy}".rstrip()))
             continue
-        own = [item for item in remarks(constitution) if item.rule not in left_out]
+        own = [item for item in remarks(constitution, included=included) if item.rule not in left_out]
         found += own
         counted = lengths(constitution)
         made.append(
@@ -147,7 +150,7 @@ def _print_remarks(constitution: Constitution, found: list[Finding], counted: li
     for item in found:
         who = f" {item.principle}:" if item.principle else ""
         console.print(Text(f"{item.where}: {item.weight}:{who} {item.problem} [{item.rule}]"))
-        console.print(Padding(Text(item.advice, style="dim"), (0, 0, 0, 4)))
+        console.print(Padding(Text(item.advice, style="dim"), (0, 0, 0, 4), expand=False))
     table = Table(box=None, pad_edge=False, title="tokens (estimated)", title_justify="left")
     table.add_column("principle")
     forms = list(counted[0].tokens)
@@ -354,9 +357,9 @@ def _print_ablation(made: Ablation) -> None:
         table.add_column(head, justify="right")
     for each in made.principles:
         gain = each.agreement_gain
-        adds = "-" if gain.value is None else f"{gain.value:+.1%}"
+        adds = "-" if gain.value is None else f"{gain.value * 100:+.1f} points"
         if gain.low is not None and gain.high is not None:
-            adds += f" ({gain.low:+.1%} to {gain.high:+.1%})"
+            adds += f" ({gain.low * 100:+.1f} to {gain.high * 100:+.1f})"
         table.add_row(each.principle, _rate(each.alone, short=True), _rate(each.changed, short=True), adds)
     console.print(table)
     console.print(Text("\nHow few give nearly the labels of all (each line adds a principle):"))
@@ -364,7 +367,7 @@ def _print_ablation(made: Ablation) -> None:
     for head, side in (("k", "right"), ("adds", "left"), ("same label", "right"), ("judgements", "right")):
         few.add_column(head, justify=side)  # type: ignore[arg-type]
     for step in made.few:
-        few.add_row(str(step.k), step.added, _rate(step.same, short=True), f"{step.cost:.0%}")
+        few.add_row(str(step.k), step.added, _rate(step.same, short=True), f"{step.cost * 100:.0f} %")
     console.print(few)
     pairs = [
         (value, made.principles[i].principle, made.principles[j].principle)
@@ -372,15 +375,18 @@ def _print_ablation(made: Ablation) -> None:
         for j, value in enumerate(row)
         if j < i and value is not None
     ]
-    for label, ordered in (("Most alike", sorted(pairs, reverse=True)), ("Most at odds", sorted(pairs))):
-        told = "; ".join(f"{one} and {other} ({value:.0%})" for value, one, other in ordered[:3])
-        console.print(Text(f"\n{label}: {told}.") if told else Text(""))
+    alike = [pair for pair in sorted(pairs, reverse=True) if pair[0] > 0.5][:3]
+    odds = [pair for pair in sorted(pairs) if pair[0] < 1][:3]
+    for label, chosen in (("Most alike", alike), ("Least alike", odds)):
+        told = "; ".join(f"{one} and {other} ({value * 100:.0f} %)" for value, one, other in chosen)
+        console.print(Text(f"\n{label} (pairs on which both prefer the same): {told or 'none'}."))
 
 
 def _rate(rate: Rate, short: bool = False) -> str:
     if rate.value is None or rate.low is None or rate.high is None:
         return "-"
-    return f"{rate.value:.1%}" if short else f"{rate.value:.1%} ({rate.low:.1%} to {rate.high:.1%})"
+    value = f"{rate.value * 100:.1f} %"
+    return value if short else f"{value} ({rate.low * 100:.1f} to {rate.high * 100:.1f})"
 
 
 def named(name: str) -> Constitution:

@@ -109,6 +109,12 @@ def _subsets(run: RunFolder, before: Constitution, after: Constitution) -> str:
             if Path(name).stem == each.name:
                 return name
     if len(names) == 1:
+        err().print(
+            Text(
+                f"The recipe of {run.name} uses neither {before.name} nor {after.name}; both are tried in the "
+                f"place of {names[0]}."
+            )
+        )
         return names[0]
     raise RunError(
         f"The recipe of {run.name} uses neither {before.name} nor {after.name}, but {', '.join(names)}.",
@@ -190,7 +196,7 @@ def _print_difference(console: Console, made: Difference) -> None:
         flips = ", ".join(f"{count} {name}" for name, count in made.flips.items())
         console.print(Text(f"Labels that differ: {_rate(made.flipped)} of {made.pairs:,}"))
         if flips:
-            console.print(Padding(Text(flips), (0, 0, 0, 2)))
+            console.print(Padding(Text(flips), (0, 0, 0, 2), expand=False))
         chance = "" if made.mcnemar_p is None else f"; by chance alone with probability {made.mcnemar_p:.2g}"
         console.print(
             Text(
@@ -199,6 +205,8 @@ def _print_difference(console: Console, made: Difference) -> None:
                 f"{_estimate(made.agreement_change, percent=True)}{chance}"
             )
         )
+    if made.critiques:
+        console.print(Text(f"Critiques that differ: {_rate(made.critiques_changed)} of {made.critiques:,}"))
     if made.revisions:
         console.print(
             Text(
@@ -243,20 +251,22 @@ def _print_row(console: Console, item: ChangedRow) -> None:
         cut = text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + " ..."
         line = Text(f"{head}: ", style="dim")
         line.append(printable(cut), style="")
-        console.print(Padding(line, (0, 0, 0, 2)))
+        console.print(Padding(line, (0, 0, 0, 2), expand=False))
 
 
 def _rate(rate: Rate, short: bool = False) -> str:
     if rate.value is None or rate.low is None or rate.high is None:
         return "-"
-    return f"{rate.value:.1%}" if short else f"{rate.value:.1%} ({rate.low:.1%} to {rate.high:.1%})"
+    value = f"{rate.value * 100:.1f} %"
+    return value if short else f"{value} ({rate.low * 100:.1f} to {rate.high * 100:.1f})"
 
 
 def _estimate(made: Estimate, percent: bool = False) -> str:
     if made.value is None:
         return "-"
     value, low, high = (
-        None if each is None else f"{each:+.1%}" if percent else f"{each:+.3g}"
+        None if each is None else f"{each * 100:+.1f}" if percent else f"{each:+.3g}"
         for each in (made.value, made.low, made.high)
     )
-    return f"{value} ({low} to {high})" if low is not None else f"{value}"
+    unit = " points" if percent else ""
+    return f"{value}{unit} ({low} to {high})" if low is not None else f"{value}{unit}"

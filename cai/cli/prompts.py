@@ -47,6 +47,9 @@ def show(
     ] = "judgement",
     row: Annotated[str, typer.Option("--row", help="The row's number from 1, or its id's beginning.")] = "1",
     principle: Annotated[str, typer.Option(help="A principle's id; without it: the first.")] = "",
+    constitution: Annotated[
+        str, typer.Option(help="A constitution's file or name; without it: the run's for that row.")
+    ] = "",
     form: Annotated[str, typer.Option(help="chat or completion; without it: the engine's.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
 ) -> None:
@@ -55,6 +58,7 @@ def show(
     Each part stands under the file and line it comes from, with its tokens; at the end, how much
     of it the row's successive requests share, and what breaks that.
     """
+    from cai.cli.principles import named
     from cai.cli.trying import find_row
     from cai.frozen import load_inputs
     from cai.prompting import VARIABLES
@@ -73,15 +77,15 @@ def show(
     recipe = load_recipe(run.recipe)
     inputs = load_inputs(recipe, run.path)
     found = find_row(run, row)
-    constitution = inputs.constitution_for(found.subset)
-    if constitution is None:
+    own = named(constitution) if constitution else inputs.constitution_for(found.subset)
+    if own is None:
         raise RecipeError(
             f"The recipe has no constitution for {found.subset}.", "Name a row of another subset."
         )
-    ids = [each.id for each in constitution.principles]
+    ids = [each.id for each in own.principles]
     if principle and principle not in ids:
-        raise RecipeError(f"{constitution.name} has no principle {principle!r}{nearest(principle, ids)}.", "")
-    principles = sorted(constitution.principles, key=lambda each: each.id != principle)
+        raise RecipeError(f"{own.name} has no principle {principle!r}{nearest(principle, ids)}.", "")
+    principles = sorted(own.principles, key=lambda each: each.id != principle)
     wanted: Literal["chat", "completion"] | None = None
     if form:
         wanted = "chat" if form == "chat" else "completion"
@@ -89,16 +93,16 @@ def show(
         stage,
         prompts_of(inputs, stage, wanted),
         found,
-        constitution,
+        own,
         principles,
     )
-    own = counter(recipe, run, stage)
-    count = own or _estimate
+    counted = counter(recipe, run, stage)
+    count = counted or _estimate
     shared = sharing(requests, count)
     if as_json:
-        _print_json(requests[0], count, shared, estimated=own is None)
+        _print_json(requests[0], count, shared, estimated=counted is None)
     else:
-        _print(out(), requests[0], count, shared, estimated=own is None)
+        _print(out(), requests[0], count, shared, estimated=counted is None)
 
 
 def _estimate(text: str) -> int:

@@ -214,9 +214,9 @@ class _Screen:
             return  # it has been seen as it came
         self._head(stage)
         if before is None:
-            self._console.print(Padding(Text(printable(text)), (0, 0, 0, 2)))
+            self._console.print(Padding(Text(printable(text)), (0, 0, 0, 2), expand=False))
         elif before == text:
-            self._console.print(Padding(Text("as before", style="dim"), (0, 0, 0, 2)))
+            self._console.print(Padding(Text("as before", style="dim"), (0, 0, 0, 2), expand=False))
         else:
             marked = Text()
             for change, piece in word_diff(before, text):
@@ -224,7 +224,7 @@ class _Screen:
                 if self._console.no_color or not self._console.is_terminal:
                     shown = {"same": shown, "gone": f"[-{shown}-]", "new": f"{{+{shown}+}}"}[change]
                 marked.append(shown, style=_STYLES[change])
-            self._console.print(Padding(marked, (0, 0, 0, 2)))
+            self._console.print(Padding(marked, (0, 0, 0, 2), expand=False))
 
     def _feedback(self, feedback: Feedback, before: Feedback | None) -> None:
         self._head(f"judgement by {feedback.judge}: is the response that the human chose better?")
@@ -249,7 +249,7 @@ class _Screen:
             rendered = item.request.rendered
             for message in rendered.messages:
                 self._console.print(Text(f"  [{message.role}]", style="dim"))
-                self._console.print(Padding(Text(printable(message.text)), (0, 0, 0, 2)))
+                self._console.print(Padding(Text(printable(message.text)), (0, 0, 0, 2), expand=False))
             if rendered.answer_text:
                 self._console.print(Text(f"  [answer begins] {printable(rendered.answer_text)}", style="dim"))
 

@@ -82,6 +82,8 @@ class Difference:
     principles: tuple[PrincipleChange, ...]
     added: tuple[str, ...]
     removed: tuple[str, ...]
+    critiques: int
+    critiques_changed: Rate
     revisions: int
     revisions_changed: Rate
     length_change: Estimate
@@ -130,6 +132,7 @@ def difference(
     pairs: list[tuple[Feedback, Feedback]] = []
     lengths: list[float] = []
     texts_differ: list[bool] = []
+    critiques: list[bool] = []
     changed: list[ChangedRow] = []
     for row, (before, after) in zip(rows, outcomes, strict=True):
         one, two = _human(before), _human(after)
@@ -139,6 +142,7 @@ def difference(
             pairs.append((one, two))
             if pair[0] != pair[1]:
                 flips[f"{_word(pair[0])} to {_word(pair[1])}"] += 1
+        critiques += _critiques_differ(before, after)
         revised = [(_final(before, of), _final(after, of)) for of in _revised(before, after)]
         for first, second in revised:
             if first is not None and second is not None:
@@ -165,6 +169,8 @@ def difference(
         principles=_principles([name for name in ids_old if name in ids_new], pairs),
         added=tuple(name for name in ids_new if name not in ids_old),
         removed=tuple(name for name in ids_old if name not in ids_new),
+        critiques=len(critiques),
+        critiques_changed=statistics.share(np.array(critiques, bool)),
         revisions=len(lengths),
         revisions_changed=statistics.share(np.array(texts_differ, bool)),
         length_change=_mean(np.array(lengths, float)),
@@ -189,6 +195,17 @@ def _human(outcome: Outcome) -> Feedback | None:
 def _revised(before: Outcome, after: Outcome) -> list[str]:
     there = {item.of for item in after.revisions}
     return [item.of for item in before.revisions if item.of in there]
+
+
+def _critiques_differ(before: Outcome, after: Outcome) -> list[bool]:
+    """For each round that both have: whether its critique is another."""
+    rounds = {(item.of, each.number): each for item in after.revisions for each in item.rounds}
+    return [
+        each.critique != rounds[item.of, each.number].critique
+        for item in before.revisions
+        for each in item.rounds
+        if (item.of, each.number) in rounds and each.critique_finish
+    ]
 
 
 def _final(outcome: Outcome, of: str) -> str | None:

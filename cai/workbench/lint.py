@@ -71,18 +71,32 @@ class Lengths:
     estimated: bool
 
 
-def lint(constitution: Constitution, count: Callable[[str], int] | None = None) -> list[Finding]:
+def own_principles(constitution: Constitution) -> set[str]:
+    """The ids of principles of which something is written in the constitution's own file; what it
+    includes as it stands is somebody else's to mend."""
+    if not constitution.origins:
+        return {principle.id for principle in constitution.principles}
+    here = f"{constitution.path.parent.name}/{constitution.path.name}:"
+    return {name for (name, _), origin in constitution.origins.items() if origin.startswith(here)}
+
+
+def lint(
+    constitution: Constitution, count: Callable[[str], int] | None = None, *, included: bool = False
+) -> list[Finding]:
     """All remarks on a constitution, in the order of its principles.
 
-    `count`: counts the tokens of a text; without it they are estimated.
+    `count`: counts the tokens of a text; without it they are estimated. `included`: remark on
+    principles too that are included as they stand.
     """
+    own = {p.id for p in constitution.principles} if included else own_principles(constitution)
     found = [
         *_near_duplicates(constitution),
         *(remark for principle in constitution.principles for remark in _wording(constitution, principle)),
-        *_untested(constitution),
+        *_untested(constitution, own),
         *_long_forms(constitution, lengths(constitution, count)),
-        *_areas(constitution),
+        *_areas(constitution, own),
     ]
+    found = [item for item in found if not item.principle or item.principle in own]
     place = {principle.id: index for index, principle in enumerate(constitution.principles)}
     return sorted(found, key=lambda item: place.get(item.principle, -1))
 
@@ -146,7 +160,7 @@ _NOT_COMPARISONS = re.compile(
     re.I,
 )
 _WAY_OUT = re.compile(
-    r"\bif[ ](?:any|there|nothing|none|it|so|the|no)\b|\bif[ ]any\b|\bwhether\b|\b(?:if|where|when)[ ][^.?!]*?\b"
+    r"\bor[ ]say[ ]\w+|\bsay[ ]plainly\b|\bif[ ](?:any|there|nothing|none|it|so|the|no)\b|\bif[ ]any\b|\bwhether\b|\b(?:if|where|when)[ ][^.?!]*?\b"
     r"(?:nothing|none|no|does[ ]not|doesn't|is[ ]not|isn't|fine|not)\b|\bsay[ ]so\b|\bany(?:thing)?\b",
     re.I,
 )
@@ -251,21 +265,20 @@ def _long_forms(constitution: Constitution, counted: list[Lengths]) -> Iterator[
                 )
 
 
-def _untested(constitution: Constitution) -> Iterator[Finding]:
-    without = [principle.id for principle in constitution.principles if not principle.tests]
+def _untested(constitution: Constitution, own: set[str]) -> Iterator[Finding]:
+    without = [p.id for p in constitution.principles if p.id in own and not p.tests]
     if without:
         yield Finding(
             "no-tests",
             RULES["no-tests"],
             constitution.path.name,
             "",
-            f"{len(without)} of {len(constitution.principles)} principles have no tests of their own: "
-            f"{', '.join(without)}",
+            f"{len(without)} of {len(own)} principles have no tests of their own: {', '.join(without)}",
             "Give each two or three: a prompt, a better and a worse response.",
         )
 
 
-def _areas(constitution: Constitution) -> Iterator[Finding]:
+def _areas(constitution: Constitution, own: set[str]) -> Iterator[Finding]:
     if not constitution.areas:
         return
     tags = {tag for principle in constitution.principles for tag in principle.tags}
@@ -280,7 +293,7 @@ def _areas(constitution: Constitution) -> Iterator[Finding]:
                 "Write a principle for it, tag the one that covers it, or take it off the areas.",
             )
     for principle in constitution.principles:
-        for tag in principle.tags:
+        for tag in principle.tags if principle.id in own else []:
             if tag not in constitution.areas:
                 yield _finding(
                     constitution,
