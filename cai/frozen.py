@@ -7,7 +7,7 @@ what the change touched.
 
 On disk: `frozen/<digest>/` holds `generation.json` (all of the above), `recipe.yaml`,
 `principles/<digest>/*.yaml`, `prompts/*.j2` and `prompts/examples/*.yaml` as they were; `engines/<digest>.json` holds an engine's
-identity as settled at first contact. Nothing there is ever changed.
+identity as settled at first contact, `engines/<digest>.fingerprint.json` what guards it. Nothing there is ever changed.
 
 What this module does not know: stores, rows, how an engine is reached.
 """
@@ -25,6 +25,7 @@ import orjson
 
 from cai.constitution_file import load_constitution
 from cai.digest import digest
+from cai.engine.fingerprint import Fingerprint, read_fingerprint
 from cai.engine.identity import Identity
 from cai.errors import InputError, RecipeError, RunError
 from cai.examples import Examples, load_examples
@@ -256,6 +257,32 @@ def freeze_identity(run: Path, section: EngineSection, identity: Identity) -> Id
             "Serve the same model and template again, or give the new one another `revision` in the recipe.",
         )
     return known
+
+
+def frozen_fingerprint(run: Path, section: EngineSection) -> Fingerprint | None:
+    """How an engine answered fixed questions at first contact, or None before it; guards, never hashed."""
+    try:
+        return read_fingerprint(orjson.loads(_fingerprint_path(run, section).read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError) as error:
+        raise RunError(
+            f"{_fingerprint_path(run, section)} is damaged.",
+            "Delete it; the next run takes the engine's fingerprint anew.",
+        ) from error
+
+
+def freeze_fingerprint(run: Path, section: EngineSection, fingerprint: Fingerprint) -> Fingerprint:
+    """The fingerprint that an engine is held to: the frozen one, or at first contact the one given."""
+    known = frozen_fingerprint(run, section)
+    if known is None:
+        record = orjson.dumps(fingerprint.record(), option=orjson.OPT_INDENT_2)
+        _write(_fingerprint_path(run, section), record)
+    return known or fingerprint
+
+
+def _fingerprint_path(run: Path, section: EngineSection) -> Path:
+    return run / "frozen" / "engines" / f"{_declared(section, run)}.fingerprint.json"
 
 
 # ---------------------------------------------------------------------- generations

@@ -22,6 +22,7 @@ from cai.frozen import (
     Generation,
     Inputs,
     freeze,
+    freeze_fingerprint,
     freeze_identity,
     frozen_date,
     frozen_identity,
@@ -70,6 +71,7 @@ def lazy_engine(recipe: Recipe, run: RunFolder, name: str) -> LazyEngine:
         make=lambda: make_engine(name, section, date, run.shown),
         settle=lambda identity: freeze_identity(run.path, declared, identity),
         known=frozen_identity(run.path, declared),
+        settle_fingerprint=lambda fingerprint: freeze_fingerprint(run.path, declared, fingerprint),
     )
 
 

@@ -100,6 +100,7 @@ class EngineSection(_Section):
     concurrency: Count = 256
     timeout_s: Annotated[float, Field(gt=0, strict=False)] = 600.0
     retry_s: Annotated[float, Field(ge=0, strict=False)] = 300.0
+    stall_s: Annotated[float, Field(gt=0, strict=False)] = 900.0
     path: str | None = None
     device: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

@@ -8,7 +8,8 @@ zero. With `--instant` every call gets the same bytes, made once, for benchmarks
 
 Faults are asked for with POST /fault {"kind": ..., "times": N, "every": M, "seconds": S}: the next
 N calls (or every M-th, or each with a probability `rate`) go wrong. Kinds: see FAULTS. `/counters`
-tells how many calls and prompts came, how many were open at once, and how many went wrong.
+tells how many calls and prompts came, how many were open at once, and how many went wrong. POST /swap
+{"weights": WORD} makes it another model under the same name.
 
 What this module does not know: cai. It shares no code with it.
 """
@@ -54,9 +55,15 @@ def number(*parts: Any) -> float:
     return int.from_bytes(blake2b(data, digest_size=8).digest(), "big") / 2**64
 
 
+WEIGHTS = ""
+"""Another word makes another model, which answers everything otherwise."""
+
+
 def logprob(ids: list[int], token: int) -> float:
     """The log-probability of a token after these ids; about 1 % to 45 % each."""
-    return math.log(0.01 + 0.44 * number(ids, token))
+    return math.log(
+        0.01 + 0.44 * number(ids, token, WEIGHTS) if WEIGHTS else 0.01 + 0.44 * number(ids, token)
+    )
 
 
 class SmallServer:
@@ -88,6 +95,7 @@ class SmallServer:
         app.router.add_get("/version", lambda request: _version())
         app.router.add_get("/counters", self.count)
         app.router.add_post("/fault", self.set_fault)
+        app.router.add_post("/swap", self.swap)
         return app
 
     @web.middleware
@@ -106,6 +114,12 @@ class SmallServer:
         self.counters["since_fault"] = 0
         assert not self.fault or self.fault["kind"] in FAULTS, f"unknown fault {self.fault}"
         return reply(self.fault)
+
+    async def swap(self, request: web.Request) -> web.Response:
+        """Become the model that the body says, under the same name."""
+        global WEIGHTS
+        WEIGHTS = orjson.loads(await request.read())["weights"]
+        return reply({"weights": WEIGHTS})
 
     async def count(self, request: web.Request) -> web.Response:
         """What went through."""
@@ -218,7 +232,7 @@ class SmallServer:
 
     def constant(self, data: bytes) -> bytes:
         """The same bytes for every call of a kind, made at its first."""
-        scored = b"logprob_token_ids" in data
+        scored = data.partition(b'"logprob_token_ids"')[2].partition(b"]")[0]
         prompts = data.count(b"],[") + 1 if scored else 1
         if (scored, prompts) not in self.instant:
             answer = self.answer(orjson.loads(data))
@@ -388,7 +402,10 @@ def main() -> None:
     parser.add_argument("--chat-only", action="store_true", help="no token ids")
     parser.add_argument("--deaf", action="store_true", help="continue_final_message is not known")
     parser.add_argument("--plain", action="store_true", help="no token ids, no /tokenize, no context length")
+    parser.add_argument("--weights", default="", help="any word: another model under the same name")
     options = parser.parse_args()
+    global WEIGHTS
+    WEIGHTS = options.weights
 
     async def serve() -> None:
         runner = web.AppRunner(SmallServer(options).app(), access_log=None)

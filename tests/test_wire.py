@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cai.engine.connection import FAULTS, Connection, Status
+from cai.engine.connection import Connection
+from cai.engine.fault_kinds import FAULTS, Status
 from cai.engine.wire import (
     Unreadable,
     chat_body,

@@ -16,7 +16,8 @@ from cai.doctor.direct import DirectAsk
 from cai.doctor.examine import Diagnosis, Patient, examine, refused
 from cai.doctor.patients import can_be_examined, patients, recipe_probes, shipped_probes
 from cai.doctor.probes import Probes, load_probes
-from cai.engine.connection import Connection, Status
+from cai.engine.connection import Connection
+from cai.engine.fault_kinds import Status
 from cai.engine.kinds import LazyEngine, make_engine
 from cai.errors import InputError, RecipeError, RolesRefusedError, RunError
 from cai.frozen import frozen_date, load_inputs

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
+from cai.engine.fingerprint import Fingerprint
 from cai.engine.identity import Identity
 from cai.engine.position import Position
 from cai.request import Completion, GenerateRequest, ScoreRequest, Scores
@@ -62,3 +63,13 @@ class Streaming(Protocol):
         self, request: GenerateRequest, on_text: Callable[[str], None], priority: int = 0
     ) -> Completion:
         """Answer one request, with `on_text` called for each piece as it comes. Raises: EngineError."""
+
+
+@runtime_checkable
+class Guarded(Protocol):
+    """An engine that another model could take the place of, and that can tell."""
+
+    fingerprint: Fingerprint
+
+    def hold_to(self, known: Fingerprint) -> None:
+        """From now on be the model with this fingerprint. Raises: EngineRefusedError where it is another."""

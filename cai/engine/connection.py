@@ -1,27 +1,15 @@
-"""HTTP to one or several servers of one model: who goes first, what is tried again, what a fault is.
+"""HTTP to one or several servers of one model: who goes first, and what is tried again.
 
 Calls are admitted by priority, at most `limit` requests in flight; each goes to the server with
 the fewest in flight that has not just failed. A first failure that may pass hands the call to
 tenacity: exponential waits with jitter, never shorter than the server's Retry-After, for at
 most `retry_s`. Calls that wait to be tried again keep their place, so a server that is down is
-not flooded.
+not flooded: while it is (cai/engine/breaker.py) nothing is sent, and that time is not theirs.
 
-Every fault has a kind, counted in `faults`, and each kind an error:
+Before an answer that came over a new connection is believed, `check` looks whether the same model
+still answers there; and so it does every CHECK_EVERY_S.
 
-    refused      no connection                             EngineDownError
-    reset        the connection broke, in the body or before TransientEngineError
-    timeout      no answer within the time limit           TransientEngineError
-    busy         429                                       TransientEngineError
-    failed       408, 425, 5xx                             TransientEngineError
-    malformed    200, but not JSON (cut off, or garbage)   TransientEngineError
-    error inside 200, with an error in it                  TransientEngineError
-    unfinished   a text that neither stopped nor was cut   TransientEngineError
-    denied       401, 403                                  EngineRefusedError
-    rejected     any other status                          EngineRefusedError
-    choices      none, too few, too many                   EngineAnswerError
-    text         no text, or no token counts               EngineAnswerError
-    logprobs     missing, or fewer than asked              EngineAnswerError
-    nan          a log-probability that is no number       EngineAnswerError
+Every fault has a kind, counted in `faults`, and each kind an error: cai/engine/fault_kinds.py.
 
 What this module does not know: what is asked, tokens, models.
 """
@@ -29,15 +17,14 @@ What this module does not know: what is asked, tokens, models.
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import heapq
 import io
 import itertools
 import logging
+import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import aiohttp
@@ -45,65 +32,37 @@ import tenacity
 import tenacity.asyncio
 from yarl import URL
 
-from cai.engine.wire import Unreadable, error_of, read_json
-from cai.errors import (
-    EngineAnswerError,
-    EngineDownError,
-    EngineError,
-    EngineRefusedError,
-    TransientEngineError,
+from cai.engine.breaker import Breaker, Place
+from cai.engine.fault_kinds import (
+    FAULTS,
+    REMEDIES,
+    Status,
+    kind_of,
+    kind_of_status,
+    seconds_of,
 )
+from cai.engine.wire import Unreadable, read_json
+from cai.errors import EngineDownError, EngineError, TransientEngineError
 
 _log = logging.getLogger("cai")
 
-FAULTS: dict[str, type[EngineError]] = {
-    "refused": EngineDownError,
-    "reset": TransientEngineError,
-    "timeout": TransientEngineError,
-    "busy": TransientEngineError,
-    "failed": TransientEngineError,
-    "malformed": TransientEngineError,
-    "error inside": TransientEngineError,
-    "unfinished": TransientEngineError,
-    "denied": EngineRefusedError,
-    "rejected": EngineRefusedError,
-    "choices": EngineAnswerError,
-    "text": EngineAnswerError,
-    "logprobs": EngineAnswerError,
-    "nan": EngineAnswerError,
-}
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
 LONGEST_ASKED_WAIT_S = 300.0
 """What a server's Retry-After may ask for at most."""
 
-COOLING_S = 1.0
-"""How long a server that failed is passed over, if there is another."""
-
 CONNECT_S = 10.0
+PROBE_S = 60.0
+"""How long a server may take to answer a probe."""
+
+STALL_S = 900.0
+FRESH_S = 2.0
+"""A connection opened this soon after a look at the model needs no other look: no server loads one faster."""
+
+CHECK_EVERY_S = 60.0
 _STREAMED_BYTES = 1_000_000
 _Answer = TypeVar("_Answer")
-
-
-class Status(Exception):  # noqa: N818 (never leaves the engine: mapped to an EngineError here)
-    """An answer with a status other than 200."""
-
-    def __init__(self, status: int, body: bytes, retry_after: str | None) -> None:
-        super().__init__(f"status {status}")
-        self.status = status
-        self.body = body
-        self.retry_after = retry_after
-
-
-@dataclass(slots=True, eq=False)
-class Place:
-    """One server: its address, how many requests it has, until when it is passed over."""
-
-    url: str
-    completions: URL
-    chat: URL
-    in_flight: int = 0
-    cooling_until: float = 0.0
+_FOREIGN = (aiohttp.ClientError, OSError, TimeoutError, Unreadable, Status)
 
 
 class Gate:
@@ -144,10 +103,11 @@ class Gate:
 
 class Connection:
     """HTTP to the servers at `urls`. `key`: the API key or nothing; it appears in no message.
-    `hint`: what to do where a server cannot be reached.
+    `hint`: what to do where a server cannot be reached. `stall_s`: see cai/engine/breaker.py.
 
     `faults` counts what went wrong, by kind, what was tried again included. Open it inside a
-    running event loop.
+    running event loop. `check`, once set, is awaited to see whether a server still has the same
+    model; it raises an EngineError.
     """
 
     def __init__(
@@ -158,15 +118,21 @@ class Connection:
         retry_s: float,
         key: str = "",
         hint: str = "Is it running?",
+        stall_s: float = STALL_S,
     ) -> None:
         self.faults: dict[str, int] = {}
         self.places = [_place(url) for url in urls]
+        self.check: Callable[[Place], Awaitable[None]] | None = None
         self._gate = Gate(limit)
+        self.breaker = Breaker(
+            self.places, retry_s, stall_s, self._probe, self.close, lambda: self._gate.inside
+        )
         self._retry_s = retry_s
         self._timeout_s = timeout_s
         self._key = key
         self._hint = hint
         self._session: aiohttp.ClientSession | None = None
+        self._connected_at = 0.0
 
     def open(self) -> None:
         """Make ready; nothing travels yet."""
@@ -175,15 +141,27 @@ class Connection:
             headers["Authorization"] = f"Bearer {self._key}"
         self._session = aiohttp.ClientSession(
             headers=headers,
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60, socket_factory=self._new_socket),
             timeout=aiohttp.ClientTimeout(total=self._timeout_s, sock_connect=CONNECT_S),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
+        self.breaker.start()
+
+    def _new_socket(self, address: Any) -> socket.socket:
+        """A connection is made: whoever answers may be another than before."""
+        self._connected_at = time.monotonic()
+        family, kind, protocol, _, _ = address
+        return socket.socket(family=family, type=kind, proto=protocol)
 
     async def close(self) -> None:
         """Close all connections; a server stops what it computes for them."""
         if self._session is not None:
             await self._session.close()
+
+    async def stop(self) -> None:
+        """Close, and end what runs in the background."""
+        await self.breaker.stop()
+        await self.close()
 
     @asynccontextmanager
     async def admitted(self, priority: int, weight: int = 1) -> AsyncIterator[None]:
@@ -199,20 +177,38 @@ class Connection:
     ) -> _Answer:
         """Send a body, and give what `read` makes of the answer.
 
-        Raises: the errors of the table above; Status where a server says 400, for the caller
-        to look into and hand to `refused`.
+        Raises: the errors of cai/engine/fault_kinds.py; Status where a server says 400, for the
+        caller to look into and hand to `mapped`.
         """
+        waited_s = 0.0 if self.breaker.is_closed else await self.breaker.wait()
         try:
             return await self._once(body, weight, read, chat)
         except TransientEngineError as error:
             first: TransientEngineError | None = error
-        async for attempt in self._retrying():
+        began_s = time.monotonic()
+        waited_s = 0.0
+
+        def over(state: tenacity.RetryCallState) -> bool:
+            own_s = (state.seconds_since_start or 0.0) - waited_s + state.upcoming_sleep
+            return own_s >= self._retry_s and not self._nobody_answered(state, began_s)
+
+        async for attempt in self._retrying(over):
             with attempt:
                 if first is not None:
                     raised, first = first, None
                     raise raised
+                waited_s += await self.breaker.wait()
                 return await self._once(body, weight, read, chat)
         raise AssertionError("tenacity raises or answers")
+
+    def _nobody_answered(self, state: tenacity.RetryCallState, began_s: float) -> bool:
+        """Whether a call ran out of time as all others do: then the server has stalled, and it is for
+        the watchdog to say so, not for this one row."""
+        error = state.outcome.exception() if state.outcome is not None else None
+        timed_out = error is not None and isinstance(error.__cause__, TimeoutError)
+        return (
+            timed_out and self.breaker.fatal is None and self.breaker.progress_at < began_s - self._timeout_s
+        )
 
     async def _once(
         self, body: bytes, weight: int, read: Callable[[dict[str, Any]], _Answer], chat: bool
@@ -226,19 +222,59 @@ class Connection:
                 answer = await response.read()
                 if response.status != 200:
                     raise Status(response.status, answer, response.headers.get("Retry-After"))
-            return read(read_json(answer))
-        except (aiohttp.ClientError, OSError, TimeoutError, Unreadable, Status) as error:
+            got = read(read_json(answer))
+        except _FOREIGN as error:
+            self.breaker.raise_if_ended()
             if isinstance(error, Status) and error.status == 400:
                 raise
-            raise self.mapped(error, place) from error
+            raise self._failed(error, place) from error
         finally:
             place.in_flight -= weight
+        place.failures = 0
+        now_s = self.breaker.progress_at = time.monotonic()
+        if place.checked_at < self._connected_at - FRESH_S or now_s - place.checked_at > CHECK_EVERY_S:
+            await self._checked(place)
+        return got
+
+    async def _checked(self, place: Place) -> None:
+        """Look once, however many wait for it, whether a server still has the model it had.
+
+        Raises: EngineRefusedError where it has another one: the engine has ended then.
+        """
+        if self.check is None:
+            return
+        asked_s = time.monotonic()
+        async with place.checking:
+            if place.checked_at >= asked_s:
+                return
+            try:
+                await self.check(place)
+            except TransientEngineError:
+                raise
+            except EngineError as error:
+                self.breaker.end(error)
+                raise
+            place.checked_at = time.monotonic()
+
+    async def _probe(self, place: Place) -> None:
+        """Whether a server answers: its health first, then what `check` asks. Raises: EngineError."""
+        try:
+            async with asyncio.timeout(min(PROBE_S, self._timeout_s)):
+                try:
+                    await self.ask_once(place, "/health", counted=False)
+                except Status as error:
+                    if error.status != 404:
+                        raise self.mapped(error, place, counted=False) from error
+                await self._checked(place)
+        except TimeoutError as error:
+            raise self.mapped(error, place, counted=False) from error
 
     async def stream(self, body: bytes) -> AsyncIterator[dict[str, Any]]:
         """Send a body that asks for a stream, and give each of its events; never tried again.
 
-        Raises: the errors of the table above; Status where a server says 400.
+        Raises: the errors of cai/engine/fault_kinds.py; Status where a server says 400.
         """
+        await self.breaker.wait()
         place = self._choose()
         place.in_flight += 1
         try:
@@ -249,67 +285,91 @@ class Connection:
                 async for line in response.content:
                     event = line.strip().removeprefix(b"data:").strip()
                     if event == b"[DONE]":
+                        self.breaker.progress_at = time.monotonic()
                         return
                     if event and line.startswith(b"data:"):
                         yield read_json(event)
-        except (aiohttp.ClientError, OSError, TimeoutError, Unreadable, Status) as error:
+        except _FOREIGN as error:
+            self.breaker.raise_if_ended()
             if isinstance(error, Status) and error.status == 400:
                 raise
-            raise self.mapped(error, place) from error
+            raise self._failed(error, place) from error
         finally:
             place.in_flight -= 1
 
     async def ask(self, place: Place, path: str, body: bytes | None = None) -> dict[str, Any]:
         """GET or POST anything else of one server, tried again while that may help.
 
-        Raises: the errors of the table above; Status where the server says 4xx (but 408, 425, 429).
+        Raises: the errors of cai/engine/fault_kinds.py; Status where the server says 4xx (but 408,
+        425, 429).
         """
-        assert self._session is not None, "open the connection first"
-        async for attempt in self._retrying(self._say_waiting):
+        over = tenacity.stop_before_delay(self._retry_s)
+        async for attempt in self._retrying(over, self._say_waiting):
             with attempt:
-                try:
-                    method = "GET" if body is None else "POST"
-                    async with self._session.request(method, place.url + path, data=body) as response:
-                        answer = await response.read()
-                        if response.status != 200:
-                            raise Status(response.status, answer, response.headers.get("Retry-After"))
-                    return read_json(answer)
-                except (aiohttp.ClientError, OSError, TimeoutError, Unreadable, Status) as error:
-                    if isinstance(error, Status) and _kind_of_status(error.status) in ("denied", "rejected"):
-                        raise
-                    raise self.mapped(error, place) from error
+                return await self.ask_once(place, path, body)
         raise AssertionError("tenacity raises or answers")
 
-    def mapped(self, error: Exception, place: Place | None = None) -> EngineError:
+    async def ask_once(
+        self, place: Place, path: str, body: bytes | None = None, counted: bool = True
+    ) -> dict[str, Any]:
+        """The same, tried once; an answer without a body is an empty object."""
+        assert self._session is not None, "open the connection first"
+        try:
+            method = "GET" if body is None else "POST"
+            async with self._session.request(method, place.url + path, data=body) as response:
+                answer = await response.read()
+                if response.status != 200:
+                    raise Status(response.status, answer, response.headers.get("Retry-After"))
+            return read_json(answer) if answer else {}
+        except RuntimeError as error:  # the session was closed meanwhile
+            self.breaker.raise_if_ended()
+            raise EngineDownError(f"The connection to {place.url} is closed.") from error
+        except _FOREIGN as error:
+            if isinstance(error, Status) and kind_of_status(error.status) in ("denied", "rejected"):
+                raise
+            raise self.mapped(error, place, counted) from error
+
+    def mapped(self, error: Exception, place: Place | None = None, counted: bool = True) -> EngineError:
         """The one place where what HTTP, sockets and answers raise becomes an error of ours; counted."""
-        kind, words = _kind(error)
-        self.faults[kind] = self.faults.get(kind, 0) + 1
+        kind, words = kind_of(error)
+        if counted:
+            self.faults[kind] = self.faults.get(kind, 0) + 1
         name = place.url if place is not None else ", ".join(place.url for place in self.places)
-        if place is not None and issubclass(FAULTS[kind], TransientEngineError):
-            place.cooling_until = time.monotonic() + COOLING_S
         problem = f"The server at {name} {self._safe(words)}."
-        remedy = self._hint if kind == "refused" else _REMEDIES.get(kind, "")
+        remedy = self._hint if kind == "refused" else REMEDIES.get(kind, "")
         if issubclass(FAULTS[kind], TransientEngineError):
-            after = _seconds(error.retry_after) if isinstance(error, Status) else None
+            after = seconds_of(error.retry_after) if isinstance(error, Status) else None
             return FAULTS[kind](problem, remedy, after)  # type: ignore[call-arg]
         return FAULTS[kind](problem, remedy)
+
+    def _failed(self, error: Exception, place: Place) -> EngineError:
+        """`mapped`, of a call on the way of a row: the breaker hears of it."""
+        mapped = self.mapped(error, place)
+        if isinstance(mapped, TransientEngineError):
+            self.breaker.failed(place, kind_of(error)[0])
+        return mapped
 
     def _choose(self) -> Place:
         if len(self.places) == 1:
             return self.places[0]
         now = time.monotonic()
-        return min(self.places, key=lambda place: (place.cooling_until > now, place.in_flight))
+        return min(self.places, key=lambda place: (place.down, place.cooling_until > now, place.in_flight))
 
     def _retrying(
-        self, say: Callable[[tenacity.RetryCallState], None] | None = None
+        self,
+        over: Callable[[tenacity.RetryCallState], bool],
+        say: Callable[[tenacity.RetryCallState], None] | None = None,
     ) -> tenacity.asyncio.AsyncRetrying:
         return tenacity.asyncio.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(TransientEngineError),
+            retry=tenacity.retry_if_exception(lambda error: self._may_pass(error)),
             wait=_wait,
-            stop=tenacity.stop_before_delay(self._retry_s),
+            stop=over,
             before_sleep=say,
             reraise=True,
         )
+
+    def _may_pass(self, error: BaseException) -> bool:
+        return isinstance(error, TransientEngineError) and self.breaker.fatal is None
 
     def _say_waiting(self, state: tenacity.RetryCallState) -> None:
         """A server that is asked for the first time may be starting: say once how long we wait for it."""
@@ -323,55 +383,6 @@ class Connection:
         if self._key:
             words = words.replace(self._key, "***")
         return "".join(letter if letter.isprintable() else " " for letter in words)[:500]
-
-
-_REMEDIES = {
-    "timeout": "Raise the engine's `timeout_s`, or lower its `concurrency`.",
-    "denied": "Put the right key into the environment variable that `api_key_variable` names.",
-    "rejected": "Is it a vLLM server of version 0.32 or newer?",
-    "nan": "Does the model compute in float16? Try bfloat16.",
-}
-
-
-def _kind(error: Exception) -> tuple[str, str]:
-    """The kind of a fault, and how a sentence about the server goes on."""
-    if isinstance(error, Unreadable):
-        return error.kind, f"gave an answer that is none: {error}"
-    if isinstance(error, Status):
-        message = str(error_of(error.body).get("message", "")).rstrip(". ")
-        words = f"answered with status {error.status}" + (f": {message}" if message else "")
-        return _kind_of_status(error.status), words
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return "refused", "cannot be reached (no answer to a connection)"
-    if isinstance(error, TimeoutError):  # before OSError, which it is a kind of
-        return "timeout", "did not answer in time"
-    if isinstance(error, (aiohttp.ClientConnectorError, ConnectionRefusedError)):
-        return "refused", "cannot be reached (no connection)"
-    if isinstance(error, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)):
-        return "rejected", "has an address that is none"
-    return "reset", f"broke the connection ({type(error).__name__})"
-
-
-def _kind_of_status(status: int) -> str:
-    if status == 429:
-        return "busy"
-    if status in (408, 425) or status >= 500:
-        return "failed"
-    return "denied" if status in (401, 403) else "rejected"
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """What a Retry-After header asks for, in seconds; it is a number or a date."""
-    if retry_after is None:
-        return None
-    try:
-        return max(0.0, float(retry_after))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
-        return None
 
 
 def _time(seconds: float) -> str:

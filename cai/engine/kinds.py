@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from cai.engine import Engine, Streaming
+from cai.engine import Engine, Guarded, Streaming
+from cai.engine.fingerprint import Fingerprint
 from cai.engine.identity import Identity
 from cai.engine.position import Position
 from cai.recipe import EngineSection
@@ -40,7 +41,8 @@ def make_engine(name: str, section: EngineSection, date: str, run: str = "RUN") 
 class LazyEngine:
     """An engine that is opened by its first request, or by `open`.
 
-    `make` makes it; `settle` is handed its identity once it is open, and refuses it by raising.
+    `make` makes it; `settle` is handed its identity once it is open, and refuses it by raising;
+    `settle_fingerprint` gives the fingerprint that the run knows it by.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class LazyEngine:
         make: Callable[[], Engine],
         settle: Callable[[Identity], Identity],
         known: Identity | None,
+        settle_fingerprint: Callable[[Fingerprint], Fingerprint] = lambda fingerprint: fingerprint,
     ) -> None:
         self.name = name
         self.section = section
@@ -58,6 +61,7 @@ class LazyEngine:
         self._make = make
         self._settle = settle
         self._known = known
+        self._settle_fingerprint = settle_fingerprint
         self._engine: Engine | None = None
         self._opening = asyncio.Lock()
         self._serving: object | None = None
@@ -99,6 +103,8 @@ class LazyEngine:
             await engine.open()
             try:
                 self._known = self._settle(engine.identity)
+                if isinstance(engine, Guarded):
+                    engine.hold_to(self._settle_fingerprint(engine.fingerprint))
             except BaseException:
                 await engine.close()
                 raise

@@ -25,10 +25,14 @@ from typing import Any
 
 import orjson
 
-from cai.engine.connection import Connection, Place, Status
+from cai.engine.breaker import Place
+from cai.engine.connection import Connection
 from cai.engine.encoding import Encoder, load_encoder
+from cai.engine.fault_kinds import Status
+from cai.engine.fingerprint import Fingerprint
 from cai.engine.identity import Identity
 from cai.engine.position import Position
+from cai.engine.server_fingerprint import Canaries
 from cai.engine.server_position import OPTION_IDS, TOKEN_IDS, TOKENIZE, ServerProbe
 from cai.engine.wire import (
     MAX_OPTION_TOKENS,
@@ -44,7 +48,7 @@ from cai.engine.wire import (
     score_body,
     stream_body,
 )
-from cai.errors import EngineAnswerError, EngineRefusedError
+from cai.errors import EngineAnswerError, EngineError, EngineRefusedError
 from cai.parts import Message, Part
 from cai.recipe import EngineSection
 from cai.request import Completion, GenerateRequest, Sampling, ScoreRequest, Scores
@@ -86,7 +90,9 @@ class ServerEngine:
             section.retry_s,
             os.environ.get(section.api_key_variable, ""),
             "Is it running?" + (f" `cai serve {run}` starts it." if section.serve is not None else ""),
+            section.stall_s,
         )
+        self.fingerprint = Fingerprint()
 
     @property
     def faults(self) -> dict[str, int]:
@@ -107,6 +113,10 @@ class ServerEngine:
             self._encoder = await asyncio.to_thread(self._find_encoder, models[0].get("root"))
             if self._encoder is not None:
                 await self._check(self._encoder)
+            self._canaries = Canaries(
+                self.name, self._connection, self._section, self._encoder, self.context_tokens
+            )
+            self.fingerprint = await self._canaries.begin()
         except BaseException:
             await self.close()
             raise
@@ -117,9 +127,22 @@ class ServerEngine:
         )
         self.identity = Identity(self._section.model, self._section.revision, **parts)
 
+    def hold_to(self, known: Fingerprint) -> None:
+        """From now on be the model with this fingerprint. Raises: EngineRefusedError where it is another."""
+        self.fingerprint = known
+        self._canaries.hold(known)
+
+    def restarting(self, is_so: bool) -> None:
+        """While its server is being started again, no time limit counts for its being down."""
+        self._connection.breaker.patient = is_so
+
+    def give_up(self, error: EngineError) -> None:
+        """Its server will not come back: every request, now and later, gets this error."""
+        self._connection.breaker.end(error)
+
     async def close(self) -> None:
         """Close all connections; safe to call twice."""
-        await self._connection.close()
+        await self._connection.stop()
 
     def flush(self) -> None:
         """Nothing waits here for a batch to fill: the server makes batches itself."""

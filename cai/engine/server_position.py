@@ -14,10 +14,12 @@ from typing import Any
 
 import orjson
 
+from cai.engine.breaker import Place
 from cai.engine.chat_template import thinking_at
-from cai.engine.connection import Connection, Place, Status
+from cai.engine.connection import Connection
 from cai.engine.encoded_position import encoded_position
 from cai.engine.encoding import Encoder
+from cai.engine.fault_kinds import Status
 from cai.engine.position import SHOWN_TOKENS, TOP_TOKENS, Position, Token
 from cai.engine.wire import chat_body, token_text, top_body
 from cai.errors import EngineError

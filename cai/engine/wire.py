@@ -5,8 +5,8 @@ number of them in one call, and gives the log-probabilities of exactly the token
 `logprob_token_ids` (at most 128), taken before temperature and cut-offs. Every sampling parameter
 is in every body, so that a model's `generation_config.json` has nothing to say.
 
-`Unreadable` names what is wrong with an answer by a kind; cai/engine/connection.py maps kinds
-to errors.
+`Unreadable` names what is wrong with an answer by a kind; cai/engine/fault_kinds.py maps
+kinds to errors.
 
 What this module does not know: connections, retries, who asks.
 """
@@ -36,7 +36,7 @@ _FINISHES: dict[str, Finish] = {"stop": "stop", "length": "length"}
 
 
 class Unreadable(Exception):  # noqa: N818 (never leaves the engine: mapped to an EngineError there)
-    """An answer that is none. `kind` is one of the kinds in cai/engine/connection.py."""
+    """An answer that is none. `kind` is one of the kinds in cai/engine/fault_kinds.py."""
 
     def __init__(self, kind: str, words: str) -> None:
         super().__init__(words)
