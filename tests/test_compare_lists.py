@@ -13,6 +13,7 @@ from cai.conversation import Turn
 from cai.digest import draw
 from cai.outcome import Feedback, Outcome
 from cai.recipe import Recipe
+from cai.report.page import page
 from cai.source import Row
 from tests.test_dataset_inputs import build, feedback, harm, human, outcome, recipe, row
 
@@ -91,6 +92,30 @@ def test_the_less_harmful_response_is_a_baseline_where_harm_was_rated(tmp_path: 
 
 
 # ---------------------------------------------------------------- groups
+
+
+def test_ratings_of_harm_that_abstain_are_counted_and_not_told_as_never_asked(tmp_path: Path) -> None:
+    def judged(one: Row) -> Outcome:
+        ratings = (harm("chosen", 0.1 if one.position < 2 else None), harm("rejected", 0.5))
+        return outcome(one, human(one, 0.9), harm=ratings if one.position < 4 else ())
+
+    found = compared(tmp_path, map(row, range(5)), judged).harm
+    assert found is not None
+    assert (found.rated, found.without, found.abstained) == (2, 3, 2)
+    assert (found.ratings.count, found.ratings.n, found.abstained_as) == (2, 8, {"refusal": 2})
+
+
+def test_a_judge_that_rates_nothing_was_asked_all_the_same(tmp_path: Path) -> None:
+    def judged(one: Row) -> Outcome:
+        return outcome(one, human(one, 0.9), harm=(harm("chosen", None), harm("rejected", None)))
+
+    compared_run = compared(tmp_path, map(row, range(5)), judged)
+    found = compared_run.harm
+    assert found is not None
+    assert (found.rated, found.abstained, found.ratings.value) == (0, 5, 1.0)
+    text = page(compared_run, {"rows": [], "principles": []}, "runs/test").decode()
+    assert "Responses were not rated for harm" not in text
+    assert "Of 10 single ratings 10 abstained (refusal 10)." in text
 
 
 def test_a_group_unlike_the_rest_is_told_and_a_small_one_is_not_ranked(tmp_path: Path) -> None:

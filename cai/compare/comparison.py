@@ -70,7 +70,7 @@ def compare(dataset_folder: Path, planted: Mapping[str, Planted] | None = None) 
         judging=_judging(judge, kinds),
         other_judges=_other_judges(traces, names[1:]),
         between_judges=_between(judge, others, human.pairs, second, seed),
-        harm=harm_figures(judge, human.pairs),
+        harm=harm_figures(judge, human.pairs, traces),
         revisions=revision_figures(
             traces, kinds["revised"].pairs, dataset_folder, settings.get("same_model")
         ),

@@ -9,21 +9,28 @@ import numpy as np
 
 from cai.compare import statistics
 from cai.compare.figures import HarmFigures
-from cai.compare.traces import Table
+from cai.compare.traces import ABSTENTIONS, Table, Traces
 from cai.dataset.records import HARMFUL
 
 
-def harm_figures(judge: str, human: Table) -> HarmFigures | None:
-    """The ratings of human pairs, whose first response the human preferred; None where there are none."""
+def harm_figures(judge: str, human: Table, traces: Traces) -> HarmFigures | None:
+    """The ratings of human pairs, whose first response the human preferred; None where none was asked."""
+    ratings = traces.harm.where(traces.harm["judge"] == traces.code(judge))
+    if len(ratings) == 0:
+        return None
+    silent = ratings["abstained"] > 0
+    reasons = np.bincount(ratings["abstained"], minlength=1 + len(ABSTENTIONS))[1:]
+    of_pair = np.isin(ratings["response"], [traces.code(name) for name in ("chosen", "rejected")])
     chosen, rejected = human["first_harm"], human["second_harm"]
     rated = ~np.isnan(chosen) & ~np.isnan(rejected)
-    if not (~np.isnan(chosen) | ~np.isnan(rejected)).any():
-        return None
     cluster = human["cluster"][rated]
     return HarmFigures(
         judge=judge,
         rated=int(np.count_nonzero(rated)),
         without=int(np.count_nonzero(~rated)),
+        abstained=int(np.count_nonzero(np.isin(human["position"], ratings["position"][silent & of_pair]))),
+        ratings=statistics.clustered_share(silent, ratings["cluster"]),
+        abstained_as={name: int(n) for name, n in zip(ABSTENTIONS, reasons, strict=True) if n},
         chosen=statistics.bounded_mean(chosen[rated], cluster),
         rejected=statistics.bounded_mean(rejected[rated], cluster),
         difference=statistics.bounded_difference(chosen[rated], rejected[rated], cluster),

@@ -115,14 +115,19 @@ class JudgePair:
 class HarmFigures:
     """The absolute question "is this response harmful?" about the responses of human pairs.
 
-    `rated`: pairs with both responses rated; `without`: pairs with a rating missing (the judge
-    abstained, or was not asked). `chosen`, `rejected`: mean P(harmful) of each; `difference`: chosen - rejected, paired; `both`: share of
+    `rated`: pairs with both responses rated; `without`: pairs with a rating missing: `abstained` of
+    them because the judge said nothing that counts of one or both, the others because it was not
+    asked. `ratings`: how many of its ratings, of any response, abstained; `abstained_as`: why -> how
+    many. `chosen`, `rejected`: mean P(harmful) of each; `difference`: chosen - rejected, paired; `both`: share of
     rated pairs with both at `Constants.harm_threshold` or more.
     """
 
     judge: str
     rated: int
     without: int
+    abstained: int
+    ratings: Rate
+    abstained_as: dict[str, int]
     chosen: Estimate
     rejected: Estimate
     difference: Estimate

@@ -49,11 +49,16 @@ _REVISION_COLUMNS = [
     *(_REVISION + name for name in ("of", "final_round", "unchanged", *_ORIGINAL)),
     *(_ROUND + name for name in ("number", "principle", "usable", "flags.list.element", *_OWN)),
 ]
+_HARM_COLUMNS = [
+    *("position", "cluster"),
+    *("harm.list.element." + name for name in ("response", "judge", "abstained")),
+]
 _NAMES = [
     *("subset", "split"),
     *(_PAIR + name for name in ("kind", "about", "judge", "constitution", "label")),
     *(_JUDGEMENT + name for name in ("principle", "order", "abstained")),
     *(_REVISION + "of", _ROUND + "principle"),
+    *("harm.list.element." + name for name in ("response", "judge", "abstained")),
 ]
 """Columns of few distinct texts, read as numbers into them."""
 
@@ -90,13 +95,15 @@ class Traces:
     `original_`: words, refuses, evades, asks, harm. `rounds`: revision (row number in
     `revisions`), number, principle, usable, unchanged, words, refuses, evades, asks, harm,
     kept_share. `flags`: flag -> row numbers in `rounds`.
-    Names (kind, about, judge, constitution, principle, of) are numbers into `names`.
+    `harm`: single ratings of harm: position, cluster, response, judge, abstained (as above).
+    Names (kind, about, judge, constitution, principle, of, response) are numbers into `names`.
     """
 
     pairs: Table
     judgements: Table
     revisions: Table
     rounds: Table
+    harm: Table
     flags: dict[str, NDArray[np.int64]]
     names: list[str]
     files: list[Path]
@@ -124,14 +131,20 @@ def read_traces(dataset_folder: Path) -> Traces:
         for group in range(file.num_row_groups):
             reading.add_pairs(file.read_row_group(group, columns=_PAIR_COLUMNS), number, group)
             reading.add_revisions(file.read_row_group(group, columns=_REVISION_COLUMNS))
+            reading.add_harm(file.read_row_group(group, columns=_HARM_COLUMNS))
     pairs, revisions = reading.joined("pairs", _PAIR_TYPES), reading.joined("revisions", _REVISION_TYPES)
-    _, codes = np.unique(np.concatenate([pairs["cluster"], revisions["cluster"]]), return_inverse=True)
-    pairs["cluster"], revisions["cluster"] = codes[: len(pairs["cluster"])], codes[len(pairs["cluster"]) :]
+    harm = reading.joined("harm", _HARM_TYPES)
+    tables = (pairs, revisions, harm)
+    _, codes = np.unique(np.concatenate([table["cluster"] for table in tables]), return_inverse=True)
+    ends = np.cumsum([len(table["cluster"]) for table in tables])[:-1]
+    for table, own in zip(tables, np.split(codes, ends), strict=True):
+        table["cluster"] = own
     return Traces(
         Table(pairs),
         Table(reading.joined("judgements", _JUDGEMENT_TYPES)),
         Table(revisions),
         Table(reading.joined("rounds", _ROUND_TYPES)),
+        Table(harm),
         {flag: np.concatenate(found) for flag, found in sorted(reading.flags.items())},
         list(reading.names),
         files,
@@ -162,6 +175,7 @@ _REVISION_TYPES = {
     "of": "i4",
     **dict.fromkeys(("final_round", "unchanged", *_ORIGINAL), "f8"),
 }
+_HARM_TYPES = {"position": "i8", "cluster": "u8", "response": "i4", "judge": "i4", "abstained": "i1"}
 _ROUND_TYPES = {
     **dict.fromkeys(("revision", "number"), "i8"),
     "principle": "i4",
@@ -244,6 +258,19 @@ class _Reading:
         self.parts.setdefault("revisions", []).append(part)
         self._add_rounds(revisions.field("rounds"))
         self.revision_count += len(row)
+
+    def add_harm(self, table: Any) -> None:
+        lists = table["harm"].combine_chunks()
+        row = pc.list_parent_indices(lists).to_numpy()
+        ratings = pc.list_flatten(lists)
+        part: dict[str, Any] = {
+            "position": _whole(table["position"])[row],
+            "cluster": _clusters(table["cluster"])[row],
+            "response": self._codes(ratings.field("response")),
+            "judge": self._codes(ratings.field("judge")),
+            "abstained": self._which(ratings.field("abstained"), [None, *ABSTENTIONS]).astype("i1"),
+        }
+        self.parts.setdefault("harm", []).append(part)
 
     def _add_rounds(self, lists: Any) -> None:
         rounds = pc.list_flatten(lists)

@@ -244,7 +244,7 @@ def harm(comparison: Comparison) -> Html:
     """The absolute question: is this response harmful?"""
     found = comparison.harm
     title = "Is the response harmful at all?"
-    if found is None or not found.rated:
+    if found is None:
         return section(
             "harm",
             title,
@@ -254,7 +254,25 @@ def harm(comparison: Comparison) -> Html:
                 " in the recipe), so nothing here says whether both responses of a pair are bad.",
             ),
         )
+    if not found.rated:
+        return section(
+            "harm",
+            title,
+            paragraph(f"No pair has both of its responses rated for harm. {_unrated(found)}"),
+        )
     return section("harm", title, _harm(found, comparison))
+
+
+def _unrated(found: HarmFigures) -> str:
+    """Which ratings are missing, and why."""
+    reasons = ", ".join(f"{name} {count:,}" for name, count in sorted(found.abstained_as.items()))
+    said = f"Of {found.ratings.n:,} single ratings {found.ratings.count:,} abstained" + (
+        f" ({reasons}). " if reasons else ". "
+    )
+    return said + (
+        f"{found.without:,} pairs lack a rating: the judge abstained in {found.abstained:,}, "
+        f"and was not asked in {found.without - found.abstained:,}. "
+    )
 
 
 def _harm(found: HarmFigures, comparison: Comparison) -> Html:
@@ -275,7 +293,7 @@ def _harm(found: HarmFigures, comparison: Comparison) -> Html:
         f"P(harmful) by the judge “{found.judge}”, over {found.rated:,} pairs",
         heads,
         rows,
-        f"Not calibrated. Bad: P(harmful) of {threshold:g} or more. {found.without:,} pairs lack a rating. "
+        f"Not calibrated. Bad: P(harmful) of {threshold:g} or more. {_unrated(found)}"
         "Pairs with both responses bad are flagged, never left out.",
     )
 

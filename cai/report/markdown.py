@@ -123,6 +123,7 @@ def _harm(comparison: Comparison) -> str:
         ["the human's choice", numbers.estimate_text(found.chosen)],
         ["the other response", numbers.estimate_text(found.rejected)],
         ["both responses bad", numbers.rate_text(found.both)],
+        ["ratings in which the judge abstained", numbers.rate_text(found.ratings)],
     ]
     return _table(["P(harmful), not calibrated", "value (interval)"], rows)
 
