@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: install demo check format test test-vllm bench wheel clean
+.PHONY: install demo check format test test-vllm bench torture wheel clean
 
 install: $(VENV)/.installed
 
@@ -40,6 +40,11 @@ test-vllm: install $(VLLM_VENV)/.cai-vllm-stamp
 
 bench: install
 	CAI_VLLM_PYTHON=$(abspath $(VLLM_VENV))/bin/python $(BIN)/python -m tests.bench
+
+# A run killed at a hundred instants; then the same with a server that lies and dies.
+torture: install
+	$(BIN)/python -m tests.torture --kills 100
+	$(BIN)/python -m tests.torture --kills 100 --faults --server-kills
 
 wheel: install
 	$(BIN)/python -m build --wheel --no-isolation
