@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -205,6 +205,8 @@ def _declared(section: EngineSection, run: Path) -> str:
     )
     if section.kind == "local":
         said["path"] = section.path
+        if section.dtype != "auto":
+            said["dtype"] = section.dtype
     return digest("cai.declared-engine.v1", [said, _script_text(section, run)])
 
 
@@ -250,13 +252,35 @@ def freeze_identity(run: Path, section: EngineSection, identity: Identity) -> Id
         path = run / "frozen" / "engines" / f"{_declared(section, run)}.json"
         _write(path, orjson.dumps(identity.record(), option=orjson.OPT_INDENT_2))
         return identity
+    if not known.weights:  # settled before weights were looked at
+        identity = replace(identity, weights="", dtype="")
     if known != identity:
-        changed = [name for name, value in identity.record().items() if known.record()[name] != value]
+        changed = [name for name, value in asdict(identity).items() if asdict(known)[name] != value]
+        again = "Serve the same model and template again"
+        if section.kind == "local":
+            again = f"Put the same model back (it computed in {known.dtype}: `dtype`)"
         raise RecipeError(
             f"The engine for {section.model} is not the one this run began with: its {', '.join(changed)} differ.",
-            "Serve the same model and template again, or give the new one another `revision` in the recipe.",
+            f"{again}, or give the new one another `revision` in the recipe.",
         )
     return known
+
+
+def refuse_twin_judges(recipe: Recipe, identities: Mapping[str, Identity]) -> None:
+    """Refuse judges that are one and the same: the second would be answered by the first's answers.
+
+    Raises: RecipeError.
+    """
+    first: dict[str, str] = {}
+    for name in recipe.judges() if recipe.feedback is not None else []:
+        other = first.setdefault(identities[name].digest, name)
+        if other != name:
+            raise RecipeError(
+                f"The judges {other!r} and {name!r} are the same model (name, revision and chat template are"
+                " equal), so they would agree on everything.",
+                f"If they differ (quantised, say), give the engine {name!r} a `revision` of its own in the"
+                " recipe; else name one judge.",
+            )
 
 
 def frozen_fingerprint(run: Path, section: EngineSection) -> Fingerprint | None:

@@ -10,6 +10,7 @@ What this module does not know: the pilot, the terminal, what a dataset is.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
@@ -17,7 +18,7 @@ from typing import Self
 from cai.ask import Ask
 from cai.engine.identity import Identity
 from cai.engine.kinds import LazyEngine, make_engine
-from cai.errors import InputError, RecipeError
+from cai.errors import InputError, RecipeError, RunError
 from cai.frozen import (
     Generation,
     Inputs,
@@ -27,6 +28,7 @@ from cai.frozen import (
     frozen_date,
     frozen_identity,
     load_inputs,
+    refuse_twin_judges,
     row_plans,
 )
 from cai.generations import remember
@@ -37,6 +39,7 @@ from cai.shipped import find
 from cai.source import Source, open_sources
 from cai.steps import RowPlan
 from cai.store import Store
+from cai.tally import SAVE_EVERY_S, Tally, read_tally
 
 STARTER_MODEL = "your-org/your-model"
 """What stands in the starter recipe until a person writes a model's name."""
@@ -127,6 +130,8 @@ class LiveRun:
         self.ask: Ask
         self.generation: Generation
         self.job: Job
+        self._tally = Tally()
+        self._saving: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         self.store = Store(self.run.store, writable=True)
@@ -141,15 +146,30 @@ class LiveRun:
         for name in self.recipe.engines_used():
             self.engines[name] = lazy_engine(self.recipe, self.run, name)
         for name, engine in self.engines.items():
-            if frozen_identity(self.run.path, self.recipe.engines[name]) is None:
+            known = frozen_identity(self.run.path, self.recipe.engines[name])
+            if known is None:
                 await engine.open()
-            self.identities[name] = engine.identity
+            self.identities[name] = known or engine.identity
+        refuse_twin_judges(self.recipe, self.identities)
         self.generation = freeze(self.run.path, self.inputs, self.identities)
         remember(self.run, self.generation)
         self._reused = [Store(folder) for folder in reused_stores(self.recipe, self.run)]
         self.ask = Ask(self.store, self.engines, self.identities, self._reused)
         self.job = Job(self.run, self.source, self.plan, self.ask, self.store, self.generation.digest)
+        self._tally = read_tally(self.run.tally)
         self.store.start()
+        self._saving = asyncio.get_running_loop().create_task(self._save_for_ever())
+
+    async def _save_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(SAVE_EVERY_S)
+            self._save_tally()
+
+    def _save_tally(self) -> None:
+        """Write what this go has done by now; a folder that cannot be written is the store's to tell."""
+        if self.ask.accounts:
+            with contextlib.suppress(RunError):
+                self._tally.with_go(self.ask).save(self.run.tally)
 
     def plan(self, subset: str) -> RowPlan | None:
         """What is done to the rows of a subset, or None where the recipe has no constitution for it."""
@@ -184,6 +204,9 @@ class LiveRun:
         await self._end()
 
     async def _end(self) -> None:
+        if self._saving is not None:
+            self._saving.cancel()
+            self._save_tally()
         try:
             closed = await asyncio.gather(
                 *(engine.close() for engine in self.engines.values()), return_exceptions=True

@@ -19,7 +19,9 @@ class Identity:
     """A model by name and revision, and how messages become text for it.
 
     `chat_template`: the jinja text (empty in completion form); `template_args`: what it is
-    given besides messages; `date`: ISO date that a template asking for the day is told.
+    given besides messages; `date`: ISO date that a template asking for the day is told. `weights`
+    and `dtype`: of a model in this process, the digest of its weights and the numbers it computes
+    in; empty where nobody can tell.
     """
 
     model: str
@@ -28,15 +30,17 @@ class Identity:
     chat_template: str = ""
     template_args: dict[str, Any] = field(default_factory=dict)
     date: str = ""
+    weights: str = ""
+    dtype: str = ""
 
     @property
     def digest(self) -> str:
         """What requests carry of the identity; the date counts only where the template reads it."""
-        content = asdict(self)
+        content = self.record()
         if "strftime_now" not in self.chat_template:
             content["date"] = ""
         return digest("cai.engine.v1", content)
 
     def record(self) -> dict[str, Any]:
-        """As it is frozen."""
-        return asdict(self)
+        """As it is frozen; `weights` and `dtype` only where they are known."""
+        return {key: value for key, value in asdict(self).items() if value or key not in ("weights", "dtype")}

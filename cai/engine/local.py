@@ -26,6 +26,7 @@ from cai.engine.encoding import Encoder, load_encoder
 from cai.engine.identity import Identity
 from cai.engine.loading import end_tokens, load_decoder, load_model, require_extra
 from cai.engine.position import TOP_TOKENS, Position, Token
+from cai.engine.weights import model_folder, weights_digest
 from cai.errors import EngineAnswerError, EngineDownError, EngineRefusedError
 from cai.recipe import EngineSection
 from cai.request import Completion, GenerateRequest, ScoreRequest, Scores
@@ -279,8 +280,23 @@ class LocalEngine:
         ends, decode = load_decoder(tokenizer, section.revision)
         self.context_tokens = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self._model = LanguageModel(model, ends | end_tokens(model), decode)
-        self.identity = Identity(section.model, section.revision, **self._encoder.identity_parts())
+        self.identity = Identity(
+            section.model,
+            section.revision,
+            weights=self._weights(place),
+            dtype=str(model.dtype).removeprefix("torch."),
+            **self._encoder.identity_parts(),
+        )
         _log.info("engine %s: %s on %s as %s", self.name, place, model.device, model.dtype)
+
+    def _weights(self, place: str) -> str:
+        try:
+            return weights_digest(model_folder(place, self._section.revision))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise EngineRefusedError(
+                f"Engine {self.name!r}: the weights of {place} cannot be read: {error}.",
+                "Copy or download the model again.",
+            ) from error
 
 
 def _rows(batch: list[Waiting]) -> int:
