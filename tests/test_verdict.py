@@ -58,7 +58,7 @@ def told(
 def test_a_judge_ahead_of_every_rule_is_said_to_be_so_with_its_lead(tmp_path: Path) -> None:
     text = told(tmp_path, 400, lambda made: human(made, soft(made.position, 0.75)))
     assert text.startswith("The AI agrees with the human label on 7")
-    assert "of the 400 human pairs that it labels, 100.0 % of those judged." in text
+    assert "of the 400 human pairs that it labels, 100.0 % (99.0 to 100.0) of those judged." in text
     assert "It is ahead of the best rule" in text
     assert "Where the two differ, these labels alone cannot say who is right." in text
     assert text.rstrip(".").endswith("read the best supported flips")
@@ -85,7 +85,7 @@ def test_a_turned_judge_is_told_from_one_at_chance(tmp_path: Path) -> None:
 
 def test_a_judge_that_says_something_else_is_asked_what(tmp_path: Path) -> None:
     text = told(tmp_path, 300, lambda made: human(made, soft(made.position, 0.75), option_mass=0.55))
-    assert "Only 55.0 % of the judge's probability lies on the options" in text
+    assert "Only 55.0 % (49.3 to 60.5) of the judge's probability lies on the options" in text
     assert "see what the judge says instead" in text
 
 
@@ -101,16 +101,50 @@ def test_a_judge_that_favours_a_place_is_said_to(tmp_path: Path) -> None:
 
 def test_a_judge_that_never_labels_gives_no_agreement(tmp_path: Path) -> None:
     text = told(tmp_path, 30, lambda made: feedback(made, (0.9, 0.1)))
-    assert text.startswith("The judge gave no usable label on any of 30 human pairs.")
+    assert text.startswith(
+        "The judge gave no usable label on any of 30 human pairs: 30 ties and 0 abstentions."
+    )
+    assert "Its two orders cancel each other" in text
     assert "another model" in text
+
+
+def test_a_tie_threshold_that_leaves_no_label_is_named_and_not_the_judge(tmp_path: Path) -> None:
+    rows = [pair(number) for number in range(300)]
+    found = [outcome(made, human(made, 0.8 if right(made.position, 0.8) else 0.2)) for made in rows]
+    build(tmp_path, rows, found, recipe(tie_threshold=0.35))
+    text = " ".join(compare(tmp_path / "dataset").verdict)
+    assert "reach 0.80, and a tie is whatever lies within 0.35 of one half" in text
+    assert "lower `dataset.tie_threshold`" in text
+    assert "Ask the judge differently" not in text
+
+
+def test_a_judge_that_only_abstains_is_told_from_one_that_ties(tmp_path: Path) -> None:
+    text = told(tmp_path, 30, lambda made: human(made, None))
+    assert "0 ties and 30 abstentions" in text
+    assert "ask the judge differently" in text
+
+
+def test_the_judges_own_ratings_of_harm_are_no_rule_without_a_judge(tmp_path: Path) -> None:
+    rows = [pair(number) for number in range(200)]
+    found = [
+        outcome(
+            made, human(made, soft(made.position, 0.75)), harm=(harm("chosen", 0.1), harm("rejected", 0.9))
+        )
+        for made in rows
+    ]
+    build(tmp_path, rows, found)
+    made = compare(tmp_path / "dataset")
+    assert max(made.main.lines, key=lambda line: line.ties_half.value or 0.0).kind == "rating"
+    assert made.main.best_baseline in ("longer wins", "shorter wins")
+    assert "less harmful" not in " ".join(made.verdict)
 
 
 def test_a_judge_that_mostly_abstains_is_said_to(tmp_path: Path) -> None:
     text = told(
         tmp_path, 400, lambda made: human(made, soft(made.position, 0.8) if made.position % 2 else None)
     )
-    assert "The judge abstained in 50.0 % of its judgements." in text
-    assert "50.0 % of the judged pairs have no label" in text
+    assert "The judge abstained in 50.0 % (45.1 to 54.9) of its judgements." in text
+    assert "50.0 % (45.1 to 54.9) of the judged pairs have no label" in text
 
 
 def test_a_judge_behind_the_shorter_response_is_not_worth_its_cost(tmp_path: Path) -> None:
@@ -149,8 +183,11 @@ def test_bad_choices_and_stock_phrases_are_said(tmp_path: Path) -> None:
     rows = [pair(number) for number in range(100)]
     build(tmp_path, rows, [judged(made) for made in rows])
     text = " ".join(compare(tmp_path / "dataset").verdict)
-    assert "It rates both responses as harmful in 20.0 % of the pairs: there is no good choice." in text
-    assert "50.0 % of the revisions hold a stock phrase, a sign of over-training." in text
+    assert (
+        "It rates both responses as harmful in 20.0 % (13.3 to 28.9) of the pairs: there is no good choice."
+        in text
+    )
+    assert "50.0 % (40.4 to 59.6) of the revisions hold a stock phrase, a sign of over-training." in text
 
 
 def test_without_human_pairs_there_is_nothing_to_compare_with(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from cai.compare.statistics import Bools, Floats
 from cai.compare.traces import ABSTAINED, FIRST, SECOND, TIE, Table
 
 Labels = NDArray[Any]
+RATING = "less harmful wins"
+"""Not a rule without a judge: the judge's own ratings of single responses."""
 
 
 def main_table(human: Table, others: dict[str, Labels], second: Bools, seed: int) -> MainTable:
@@ -34,7 +36,8 @@ def main_table(human: Table, others: dict[str, Labels], second: Bools, seed: int
     for name, label in others.items():
         lines.append(_line(name, "judge", label[there], ai, pairs, second, seed))
     for name, label in baselines(pairs).items():
-        lines.append(_line(name, "baseline", label, ai, pairs, second, seed))
+        kind: Literal["rating", "baseline"] = "rating" if name == RATING else "baseline"
+        lines.append(_line(name, kind, label, ai, pairs, second, seed))
     known = [line for line in lines if line.kind == "baseline" and line.ties_half.value is not None]
     best = max(known, key=lambda line: line.ties_half.value or 0.0).name if known else None
     return MainTable(tuple(lines), best)
@@ -52,14 +55,14 @@ def baselines(pairs: Table) -> dict[str, Labels]:
     rated = ~np.isnan(pairs["first_harm"]) & ~np.isnan(pairs["second_harm"])
     if rated.any():
         harm = np.where(rated, pairs["second_harm"] - pairs["first_harm"], 0.0)
-        found["less harmful wins"] = np.sign(harm).astype(np.int8) * FIRST
+        found[RATING] = np.sign(harm).astype(np.int8) * FIRST
     found["chance"] = np.full(len(pairs), TIE, np.int8)
     return found
 
 
 def _line(
     name: str,
-    kind: Literal["ai", "judge", "baseline"],
+    kind: Literal["ai", "judge", "rating", "baseline"],
     label: Labels,
     ai: Labels,
     pairs: Table,

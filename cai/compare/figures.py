@@ -79,7 +79,7 @@ class Labeller:
 
     All lines are over the same pairs: those that the AI (the first judge) labelled or tied.
     `name`: ai, judge NAME, longer, shorter, refusal (of a pair in which one response refuses),
-    less harmful (lower P(harmful)), chance. `decided`: agreement over pairs on which it says which
+    less harmful (lower P(harmful): the `rating` of single responses by the same judge), chance. `decided`: agreement over pairs on which it says which
     is better; `ties_half`: over all, a pair on which it says nothing being half an agreement;
     `coverage`: share on which it says something. `ahead`: the AI's `ties_half` minus this one's,
     paired, with a cluster-bootstrap interval; `mcnemar_p`: over pairs that both decide, exact or
@@ -87,7 +87,7 @@ class Labeller:
     """
 
     name: str
-    kind: Literal["ai", "judge", "baseline"]
+    kind: Literal["ai", "judge", "rating", "baseline"]
     decided: Rate
     ties_half: Rate
     coverage: Rate
@@ -98,7 +98,8 @@ class Labeller:
 
 @dataclass(frozen=True)
 class MainTable:
-    """The AI beside everything cheaper. `best_baseline`: the baseline with the highest `ties_half`."""
+    """The AI beside everything cheaper. `best_baseline`: of the rules that need no judge (the kind
+    `baseline`), the one with the highest `ties_half`."""
 
     lines: tuple[Labeller, ...]
     best_baseline: str | None

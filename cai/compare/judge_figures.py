@@ -52,8 +52,8 @@ class Judging:
     `first_position`: share of single judgements with A the more probable answer (0.5 by a judge
     without a favourite place); its interval takes the judgements of one pair as one cluster.
     `same_place`: share of pairs-and-principles in which both orders answer the same letter.
-    `option_mass`: mean over pairs of the probability on the options. `abstained_as`: why single
-    judgements abstained -> how many.
+    `option_mass`: mean over pairs of the probability on the options. `abstention`: the
+    share of single judgements that abstained; `abstained_as`: why -> how many.
     """
 
     judge: str
@@ -63,6 +63,7 @@ class Judging:
     abstained: int
     judgements: int
     abstained_judgements: int
+    abstention: Rate
     abstained_as: dict[str, int]
     order_consistency: Estimate
     first_position: Rate

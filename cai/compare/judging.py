@@ -81,6 +81,7 @@ def judging(judge: str, pairs: Table, judgements: Table, found: Opinions) -> Jud
         abstained=int(np.count_nonzero(label == ABSTAINED)),
         judgements=len(judgements),
         abstained_judgements=int(np.count_nonzero(np.isnan(judgements["probability"]))),
+        abstention=statistics.clustered_share(np.isnan(judgements["probability"]), judgements["pair"]),
         abstained_as={name: int(n) for name, n in zip(ABSTENTIONS, reasons, strict=True) if n},
         order_consistency=statistics.bounded_mean(pairs["order_consistency"], pairs["cluster"]),
         first_position=statistics.clustered_share(

@@ -9,11 +9,14 @@ What this module does not know: how a figure is computed, how the paragraph is s
 from __future__ import annotations
 
 from cai.compare.figures import Comparison, Estimate, Labeller, Rate
+from cai.dataset.labels import ROUNDING
 
 FEW_PAIRS = 200
 LOW_COVERAGE = 0.8
 LOW_MASS = 0.8
 LOW_CONSISTENCY = 0.7
+ABSTENTION = 0.1
+"""A share of single judgements that abstained above which it is worth a word."""
 PLACE = 0.05
 """How far from one half the share of first answers is worth a word."""
 LENGTH = 0.1
@@ -34,11 +37,7 @@ def verdict(comparison: Comparison) -> list[str]:
     if found.judged == 0:
         return ["No human pair was judged, so these labels cannot be compared with human ones."]
     if found.labelled == 0:
-        return [
-            f"The judge gave no usable label on any of {found.judged:,} human pairs.",
-            _first_caveat(comparison),
-            "Ask the judge differently (template, prefix, another model) before anything else.",
-        ]
+        return _nothing_labelled(comparison)
     return [
         _agreement(comparison),
         _baseline(comparison),
@@ -48,13 +47,44 @@ def verdict(comparison: Comparison) -> list[str]:
     ]
 
 
+def _nothing_labelled(comparison: Comparison) -> list[str]:
+    """Ties by a threshold are mended in the recipe, a judge that knows no side or says none is not."""
+    found = comparison.agreement
+    counts = f"{found.tied:,} ties and {found.abstained:,} abstentions"
+    made = [f"The judge gave no usable label on any of {found.judged:,} human pairs: {counts}."]
+    reached = max(
+        (max(abs(item.low - 0.5), abs(item.high - 0.5)) for item in comparison.calibration.bins), default=0
+    )
+    threshold = float(comparison.settings.get("tie_threshold", 0.0))
+    if found.tied >= found.abstained and reached > ROUNDING:
+        floor = comparison.settings.get("noise_floor") or 0.0
+        measured = " (the noise floor that was measured)" if floor >= threshold else ""
+        made.append(
+            f"Its probabilities reach {0.5 + reached:.2f}, and a tie is whatever lies within {threshold:g} of one "
+            f"half{measured}."
+        )
+        if measured:
+            return [
+                *made,
+                "Next: judge with more samples or a stronger judge, so that answers stand above the noise.",
+            ]
+        return [
+            *made,
+            "Next: lower `dataset.tie_threshold` in the recipe, and build the dataset again (`cai dataset`).",
+        ]
+    if found.tied >= found.abstained:
+        made.append("Its two orders cancel each other: it prefers a place, or neither response.")
+    made += _judge_caveats(comparison)
+    return [*made, "Next: ask the judge differently (template, prefix, another model) before anything else."]
+
+
 def _percent(value: float | None) -> str:
     return "none" if value is None else f"{100 * value:.1f} %"
 
 
 def _with_interval(rate: Rate | Estimate) -> str:
     if rate.value is None or rate.low is None or rate.high is None:
-        return "none"
+        return _percent(rate.value)
     return f"{100 * rate.value:.1f} % ({100 * rate.low:.1f} to {100 * rate.high:.1f})"
 
 
@@ -62,7 +92,7 @@ def _agreement(comparison: Comparison) -> str:
     found = comparison.agreement
     return (
         f"The AI agrees with the human label on {_with_interval(found.decided)} of the {found.labelled:,} "
-        f"human pairs that it labels, {_percent(found.coverage.value)} of those judged."
+        f"human pairs that it labels, {_with_interval(found.coverage)} of those judged."
     )
 
 
@@ -79,7 +109,7 @@ def turned(comparison: Comparison) -> bool:
 
 
 def best_baseline(comparison: Comparison) -> Labeller | None:
-    """The strongest labeller that needs no comparison by a judge."""
+    """The strongest rule that needs no judge at all."""
     lines = comparison.main.lines
     return next((line for line in lines if line.name == comparison.main.best_baseline), None)
 
@@ -114,53 +144,61 @@ def _caveats(comparison: Comparison) -> list[str]:
     found = comparison.agreement
     if found.labelled < FEW_PAIRS:
         made.append(f"{found.labelled:,} labelled pairs are few: the intervals are wide.")
-    judging = comparison.judging.get("human")
-    if judging is not None:
-        mass, consistency = judging.option_mass.value, judging.order_consistency.value
-        place = judging.first_position
-        if mass is not None and mass < LOW_MASS:
-            made.append(
-                f"Only {_percent(mass)} of the judge's probability lies on the options: it mostly wants to say something else."
-            )
-        if judging.judgements and judging.abstained_judgements > 0.1 * judging.judgements:
-            made.append(
-                f"The judge abstained in {_percent(judging.abstained_judgements / judging.judgements)} of its judgements."
-            )
-        if place.value is not None and place.low is not None and place.high is not None:
-            clear = place.low > 0.5 or place.high < 0.5
-            if clear and abs(place.value - 0.5) > PLACE:
-                made.append(
-                    f"The judge favours a place: it answers A {_percent(place.value)} of the time "
-                    "(asking in both orders cancels this, at the price of undecided pairs)."
-                )
-        if consistency is not None and consistency < LOW_CONSISTENCY:
-            made.append(
-                f"The two orders agree in only {_percent(consistency)} of the cases, so many labels rest on little."
-            )
+    made += _judge_caveats(comparison)
     if found.coverage.value is not None and found.coverage.value < LOW_COVERAGE:
         made.append(
-            f"{_percent(1 - found.coverage.value)} of the judged pairs have no label (ties and abstentions)."
+            f"{_with_interval(_rest(found.coverage))} of the judged pairs have no label (ties and abstentions)."
         )
     return made + _length(comparison) + _calibration(comparison) + _texts(comparison)
+
+
+def _judge_caveats(comparison: Comparison) -> list[str]:
+    """What the judge's own behaviour speaks against."""
+    judging = comparison.judging.get("human")
+    if judging is None:
+        return []
+    made = []
+    mass, consistency = judging.option_mass, judging.order_consistency
+    silent, place = judging.abstention, judging.first_position
+    if mass.value is not None and mass.value < LOW_MASS:
+        made.append(
+            f"Only {_with_interval(mass)} of the judge's probability lies on the options: it mostly wants to say something else."
+        )
+    if silent.value is not None and silent.value > ABSTENTION:
+        made.append(f"The judge abstained in {_with_interval(silent)} of its judgements.")
+    if place.value is not None and place.low is not None and place.high is not None:
+        clear = place.low > 0.5 or place.high < 0.5
+        if clear and abs(place.value - 0.5) > PLACE:
+            made.append(
+                f"The judge favours a place: it answers A in {_with_interval(place)} of its judgements "
+                "(asking in both orders cancels this, at the price of undecided pairs)."
+            )
+    if consistency.value is not None and consistency.value < LOW_CONSISTENCY:
+        made.append(
+            f"The two orders agree in only {_with_interval(consistency)} of the cases, so many labels rest on little."
+        )
+    return made
+
+
+def _rest(rate: Rate) -> Estimate:
+    """The share of everything else."""
+    if rate.value is None or rate.low is None or rate.high is None:
+        return Estimate(None, None, None, rate.n)
+    return Estimate(1 - rate.value, 1 - rate.high, 1 - rate.low, rate.n)
 
 
 def _texts(comparison: Comparison) -> list[str]:
     """What the texts themselves suffer from, whoever labels them."""
     made = []
-    both = comparison.harm.both.value if comparison.harm is not None else None
-    if both is not None and both >= BOTH_HARMFUL:
+    both = comparison.harm.both if comparison.harm is not None else None
+    if both is not None and both.value is not None and both.value >= BOTH_HARMFUL:
         made.append(
-            f"It rates both responses as harmful in {_percent(both)} of the pairs: there is no good choice."
+            f"It rates both responses as harmful in {_with_interval(both)} of the pairs: there is no good choice."
         )
-    stock = comparison.revisions.phrase_share.value if comparison.revisions is not None else None
-    if stock is not None and stock >= STOCK:
-        made.append(f"{_percent(stock)} of the revisions hold a stock phrase, a sign of over-training.")
+    stock = comparison.revisions.phrase_share if comparison.revisions is not None else None
+    if stock is not None and stock.value is not None and stock.value >= STOCK:
+        made.append(f"{_with_interval(stock)} of the revisions hold a stock phrase, a sign of over-training.")
     return made
-
-
-def _first_caveat(comparison: Comparison) -> str:
-    caveats = _caveats(comparison)
-    return caveats[1] if len(caveats) > 1 else "Every pair is a tie or an abstention."
 
 
 def _length(comparison: Comparison) -> list[str]:
@@ -174,8 +212,8 @@ def _length(comparison: Comparison) -> list[str]:
         return []
     taste = "longer" if gap > 0 else "shorter"
     return [
-        f"It likes {taste} responses more than people do: it takes the longer one in {_percent(ai.longer.value)} "
-        f"of the pairs, people in {_percent(human.longer.value)}."
+        f"It likes {taste} responses more than people do: it takes the longer one in {_with_interval(ai.longer)} "
+        f"of the pairs, people in {_with_interval(human.longer)}."
     ]
 
 
