@@ -39,16 +39,24 @@ from cai.store import Record, Store
 class Account:
     """Counts for one stage of one engine, over this process's life.
 
-    `asked` = `from_store` + `answered` + `failed`, with `shared` (asked twice at once) apart.
+    `asked` = `from_store` + `shared` (asked twice at once) + `answered` + `failed` + `stopped` (not
+    sent, since the run was being stopped) + those under way.
     """
 
     asked: int = 0
     from_store: int = 0
     shared: int = 0
     answered: int = 0
+    stopped: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     prompt_tokens: int = 0
     completion_tokens: int = 0
+
+    @property
+    def under_way(self) -> int:
+        """Asked, and no end of it yet; 0 once a run has ended."""
+        ended = self.from_store + self.shared + self.answered + self.stopped + self.failed.total()
+        return self.asked - ended
 
 
 class StoppedError(Exception):
@@ -144,23 +152,28 @@ class Ask:
         shared: dict[str, asyncio.Future[Answer]] = {}
         for key, request in zip(digests, requests, strict=True):
             account = self.account(request)
-            account.asked += 1
             if key in answers or key in missing or key in shared:
+                account.asked += 1
                 account.shared += 1
                 continue
             if key in self._under_way:
+                account.asked += 1
                 account.shared += 1
                 shared[key] = self._under_way[key]
                 continue
             answer = self.stored(request, key)
             if answer is not None:
+                account.asked += 1
                 account.from_store += 1
                 answers[key] = answer
             else:
                 missing[key] = request
-        if missing and self._stopping:
-            raise StoppedError
         if missing:
+            account = self.account(next(iter(missing.values())))
+            account.asked += len(missing)
+            if self._stopping:
+                account.stopped += len(missing)
+                raise StoppedError
             answers.update(await self._send(missing, row))
         for key, future in shared.items():
             answers[key] = await self._wait(future, row)
@@ -178,7 +191,7 @@ class Ask:
             for (key, request), answer in zip(missing.items(), got, strict=True):
                 self._keep(key, request, answer, account)
         except BaseException as error:
-            account.failed[type(error).__name__] += len(requests)
+            account.failed[type(error).__name__] += sum(key in self._under_way for key in missing)
             for key in missing:
                 future = self._under_way.pop(key, None)
                 if future is not None and isinstance(error, Exception):

@@ -6,6 +6,7 @@
     store/               answers (cai/store)
     pilot.json           which rows are the pilot's, how many rows there are, what was approved
     quarantine.jsonl     rows that failed in the last go, with the error
+    tally.json           what was asked in all goes, and what went wrong on the way (cai/tally.py)
     dataset/             made from the store
     comparison.json      made from the dataset
     report.html, report.md  made from the comparison and the dataset
@@ -68,6 +69,11 @@ class RunFolder:
     def quarantine(self) -> Path:
         """The rows that failed."""
         return self.path / "quarantine.jsonl"
+
+    @property
+    def tally(self) -> Path:
+        """What was asked, and what went wrong on the way."""
+        return self.path / "tally.json"
 
     @property
     def dataset(self) -> Path:

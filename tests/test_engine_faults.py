@@ -308,3 +308,37 @@ async def test_a_run_keeps_the_fingerprint_and_refuses_another_model_when_it_goe
     kept.write_text(json.dumps(record))
     with pytest.raises(EngineRefusedError, match=r"differ by 0\.51"):
         await lazy().open()
+
+
+async def test_faults_are_counted_by_kind_over_all_goes_and_status_shows_them(
+    serve: Callable[..., Small], tmp_path: Path
+) -> None:
+    from cai.cli.display import Meter
+    from cai.cli.status import read_status
+    from cai.live import LiveRun
+    from cai.reading import ReadRun
+    from cai.run_folder import open_run
+    from tests.toy_source import write_run
+
+    server = serve()
+    run = write_run(tmp_path, rows=4)
+    recipe = (run / "recipe.yaml").read_text()
+    scripted = "{kind: scripted, model: m, script: script.py, concurrency: 8}"
+    assert scripted in recipe
+    (run / "recipe.yaml").write_text(
+        recipe.replace(scripted, f"{{kind: server, model: small, urls: ['{server.url}']}}")
+    )
+    for kind, faults in (("429", {"busy": 2}), ("garbage", {"busy": 2, "malformed": 2})):
+        async with LiveRun(open_run(run)) as live:
+            for engine_ in live.engines.values():
+                await engine_.open()
+            server.fault(kind, times=2)
+            await live.job.work(
+                2, set([row for row, _ in live.source.ids()][: 2 if kind == "429" else 4]).__contains__
+            )
+            line = Meter("run", live.job.progress, live.ask).read().last_line(1.0)
+            assert f"2 retries ({'busy' if kind == '429' else 'malformed'} 2)" in line
+        with ReadRun(open_run(run)) as read:
+            figures = read_status(read)
+        assert figures["faults"] == {"main": faults}
+        assert figures["unbalanced"] == []

@@ -9,7 +9,7 @@ What this module does not know: how the job works; it reads counters.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Self
 
@@ -19,6 +19,7 @@ from rich.table import Table
 
 from cai.ask import Account, Ask
 from cai.job import Progress
+from cai.tally import faults_of
 
 LIVE_EVERY_S = 0.5
 PLAIN_EVERY_S = 10.0
@@ -59,6 +60,7 @@ class Snapshot:
     excluded: int
     quarantined: int
     retries: int
+    faults: str = ""
 
     @property
     def rows(self) -> str:
@@ -105,7 +107,7 @@ class Snapshot:
         return (
             f"{self.stage}: {self.rows} finished in {duration(elapsed_s)}; "
             f"{self.done - self.from_store:,} requests answered{store}; "
-            f"{self.prompt_tokens:,} tokens read, {self.completion_tokens:,} written{aside}"
+            f"{self.prompt_tokens:,} tokens read, {self.completion_tokens:,} written{aside}{self.faults}"
         )
 
 
@@ -167,16 +169,18 @@ class Meter:
             tokens_per_s=(read + written - then_tokens) / passed,
             excluded=progress.excluded.total(),
             quarantined=progress.quarantined.total(),
-            retries=_retries(self._ask),
+            retries=sum(sum(kinds.values()) for kinds in faults_of(self._ask).values()),
+            faults=_in_words(faults_of(self._ask)),
         )
 
 
-def _retries(ask: Ask) -> int:
-    total = 0
-    for engine in ask.engines.values():
-        faults = getattr(getattr(engine, "inner", engine), "faults", {})
-        total += sum(faults.values())
-    return total
+def _in_words(faults: dict[str, dict[str, int]]) -> str:
+    """` (busy 3, reset 1)`, all engines together, or nothing."""
+    kinds: Counter[str] = Counter()
+    for found in faults.values():
+        kinds.update(found)
+    said = ", ".join(f"{kind} {count:,}" for kind, count in sorted(kinds.items()))
+    return f" ({said})" if said else ""
 
 
 class Display:

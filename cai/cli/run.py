@@ -124,6 +124,7 @@ async def _work(
     from cai.doctor.before_run import examine_run
     from cai.live import LiveRun
     from cai.pilot import choose_pilot
+    from cai.tally import check_ended
 
     console = err()
     async with LiveRun(folder, past.inputs if past is not None else None) as live:
@@ -151,6 +152,7 @@ async def _work(
         if not stopped and not nothing_left and choice.total > len(choice.rows):
             stopped = await _go(live, "run", choice, None)
         quarantined = live.job.progress.quarantined.total()
+    check_ended(live.ask)
     if stopped:
         say_stopped(target)
         return 130

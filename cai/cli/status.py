@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +15,11 @@ import typer
 from rich.markup import escape
 
 from cai.cli.console import out
+from cai.errors import RunError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from cai.reading import ReadRun
 
 
@@ -28,7 +32,7 @@ def status(
     target: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """How far a run is: rows by fate, answers, tokens."""
+    """How far a run is: rows by fate, answers, tokens, faults; its accounts balance or it says so."""
     import orjson
 
     from cai.reading import ReadRun
@@ -38,22 +42,54 @@ def status(
         figures = read_status(run)
     if as_json:
         sys.stdout.write(orjson.dumps(figures, option=orjson.OPT_INDENT_2).decode() + "\n")
-        return
-    console = out()
+    else:
+        print_status(out(), figures)
+    if figures["unbalanced"]:
+        raise RunError(
+            f"The accounts of {figures['run']} do not balance: {'; '.join(figures['unbalanced'])}.",
+            f"`cai store {target} verify` looks for damage; without any this is a mistake of the program: report it.",
+        )
+
+
+def print_status(console: Console, figures: dict[str, Any]) -> None:
+    """The figures, for people."""
     rows = figures["rows"]
     total = f" of {rows['total']:,}" if rows["total"] is not None else ""
     console.print(f"run {escape(figures['run'])}, generation {figures['generation'][:12]}")
     console.print(f"rows      {rows['finished']:,}{total} finished, {rows['quarantined']:,} in quarantine")
     for reason, count in rows["excluded"].items():
         console.print(f"          {count:,} excluded: {reason}")
+    for kind, account in figures["pairs"].items():
+        label = "pairs" if kind == next(iter(figures["pairs"])) else ""
+        counts = ", ".join(f"{account[name]:,} {name}" for name in ("labelled", "tied", "abstained"))
+        without = f", {account['without_pair']:,} rows without" if account["without_pair"] else ""
+        console.print(f"{label:<10}{kind}: {counts}{without}")
     console.print("answers in the store, all generations together")
     for stage, figure in figures["stages"].items():
         console.print(
             f"  {stage:<10} {figure['answers']:>9,}   {figure['prompt_tokens']:>13,} tokens read"
             f"   {figure['completion_tokens']:>12,} written"
         )
+    _print_tally(console, figures)
     if figures["damaged_records"]:
         console.print(f"{figures['damaged_records']:,} damaged records; they are asked again when needed")
+
+
+def _print_tally(console: Console, figures: dict[str, Any]) -> None:
+    """Requests and faults of all goes."""
+    goes = f"{figures['goes']:,} go{'es' if figures['goes'] != 1 else ''}"
+    if figures["requests"]:
+        console.print(f"requests of {goes}")
+    for name, counts in figures["requests"].items():
+        parts = [(counts["from_store"], "from the store"), (counts["shared"], "asked twice at once")]
+        parts += [(counts["answered"], "answered"), (counts["stopped"], "not sent when stopped")]
+        parts += [(count, f"failed: {kind}") for kind, count in counts["failed"].items()]
+        parts += [(counts["under_way"], "under way (or when a go was killed)")]
+        said = ", ".join(f"{count:,} {escape(word)}" for count, word in parts if count)
+        console.print(f"  {escape(name)}: {counts['asked']:,} = {said}", soft_wrap=True)
+    for engine, kinds in figures["faults"].items():
+        said = ", ".join(f"{escape(kind)} {count:,}" for kind, count in kinds.items())
+        console.print(f"faults    {escape(engine)}: {said}", soft_wrap=True)
 
 
 def _open_rows(run: ReadRun, quarantine: Path) -> set[str]:
@@ -74,39 +110,59 @@ def read_status(run: ReadRun) -> dict[str, Any]:
     `rows.excluded` counts exclusions that a step decided; those of the source are counted when
     the dataset is built.
     """
+    from cai.fates import fates_of
     from cai.outcome import outcome_digest
     from cai.pilot import read_pilot
+    from cai.tally import read_tally, unbalanced
 
     stages: dict[str, Counter[str]] = {}
-    excluded: Counter[str] = Counter()
-    finished: set[str] = set()
+    outcomes: list[dict[str, Any]] = []
     for record in run.store.records():
         stage = str(record.labels.get("stage", ""))
         if stage == "outcome":
-            row = record.answer["row"]
-            if record.digest == outcome_digest(row, run.generation.digest) and record.digest not in finished:
-                finished.add(record.digest)
-                if record.answer["excluded"] is not None:
-                    excluded[record.answer["excluded"]] += 1
+            answer = record.answer
+            if record.digest == outcome_digest(answer["row"], run.generation.digest):
+                outcomes.append(_short(answer))
             continue
         figures = stages.setdefault(stage, Counter())
         figures["answers"] += 1
         figures["prompt_tokens"] += record.answer.get("prompt_tokens", 0)
         figures["completion_tokens"] += record.answer.get("completion_tokens", 0)
     choice = read_pilot(run.run)
-    quarantine = run.run.quarantine
+    total = choice.total if choice is not None else None
+    quarantined = _open_rows(run, run.run.quarantine)
+    if total is not None and len(outcomes) + len(quarantined) > total:
+        ids = {row for row, _ in run.source.ids()}  # rows may have been taken from the source since
+        outcomes = [outcome for outcome in outcomes if outcome["row"] in ids]
+        quarantined &= ids
+    kinds = run.recipe.feedback.pairs if run.recipe.feedback is not None else ()
+    fates = fates_of(outcomes, quarantined, total, kinds, run.recipe.dataset.tie_threshold)
+    tally = read_tally(run.run.tally)
+    rows_in = total if total is not None else fates.finished + fates.excluded.total() + fates.quarantined
     return {
         "run": run.run.name,
         "generation": run.generation.digest,
         "rows": {
-            "total": choice.total if choice is not None else None,
-            "finished": len(finished),
-            "excluded": dict(excluded),
-            "quarantined": len(_open_rows(run, quarantine)),
+            "total": total,
+            "finished": fates.finished + fates.excluded.total(),
+            "excluded": dict(fates.excluded),
+            "quarantined": fates.quarantined,
+            "unfinished": fates.unfinished,
         },
+        "pairs": {kind: asdict(account) for kind, account in fates.pairs.items()},
         "stages": {
             name: {key: figures[key] for key in ("answers", "prompt_tokens", "completion_tokens")}
             for name, figures in sorted(stages.items())
         },
+        "goes": tally.goes,
+        "requests": tally.requests,
+        "faults": tally.faults,
+        "unbalanced": fates.mistakes(rows_in) + unbalanced(tally.requests),
         "damaged_records": len(run.store.damage),
     }
+
+
+def _short(outcome: dict[str, Any]) -> dict[str, Any]:
+    """What accounts need of an outcome, without its texts."""
+    feedback = [{key: item[key] for key in ("kind", "judge", "probability")} for item in outcome["feedback"]]
+    return {"row": outcome["row"], "excluded": outcome["excluded"], "feedback": feedback}

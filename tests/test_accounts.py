@@ -1,0 +1,205 @@
+"""Accounts balance: every row has one fate, every request one end, whatever goes wrong; faults are counted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cai.ask import Ask
+from cai.errors import EngineError, RunError
+from cai.fates import fates_of
+from cai.live import LiveRun
+from cai.run_folder import open_run
+from cai.store import Store
+from cai.tally import Tally, check_ended, read_tally, unbalanced
+from tests.toy_source import write_run
+
+CAI = [sys.executable, "-m", "cai"]
+
+FAULTY = """
+from cai.digest import draw
+from cai.errors import EngineAnswerError, EngineDownError, TransientEngineError
+
+KINDS = [EngineAnswerError, TransientEngineError, EngineDownError]
+SALT, RATE, DOWN = {salt}, {rate}, {down}
+
+
+def fail(request):
+    text = "".join(m.text for m in request.rendered.messages)
+    number = draw(SALT, text) % 1000
+    if number < RATE:
+        raise KINDS[number % 2]("a fault")
+    if number == 999 and DOWN:
+        raise EngineDownError("down")
+
+
+def generate(request):
+    fail(request)
+    return "A kinder answer."
+
+
+def score(request):
+    fail(request)
+    a = 0.1 + 0.8 * (draw(*[m.text for m in request.rendered.messages]) % 1000) / 1000
+    return [a * 0.98, (1 - a) * 0.98]
+"""
+
+
+def pair(kind: str, probability: float | None, judge: str = "main") -> dict[str, object]:
+    """What accounts need of a feedback."""
+    return {"kind": kind, "judge": judge, "probability": probability}
+
+
+def test_the_accounts_of_five_rows_by_hand() -> None:
+    outcomes: list[dict[str, Any]] = [
+        {"row": "a", "excluded": None, "feedback": [pair("human", 0.9), pair("human", 0.1, "second"), pair("revised", 0.5)]},
+        {"row": "b", "excluded": None, "feedback": [pair("human", None), pair("revised", 0.2), pair("revised", 0.8)]},
+        {"row": "c", "excluded": "prompt_too_long", "feedback": []},
+        {"row": "a", "excluded": None, "feedback": [pair("human", 0.9)]},
+    ]  # fmt: skip
+    fates = fates_of(outcomes, ["b", "d"], 5, ("human", "revised", "sampled"), 0.1)
+    assert (fates.finished, fates.excluded.total(), fates.quarantined, fates.unfinished) == (2, 1, 1, 1)
+    human, revised, sampled = (fates.pairs[kind] for kind in ("human", "revised", "sampled"))
+    assert (human.labelled, human.tied, human.abstained, human.without_pair) == (1, 0, 1, 0)
+    assert (revised.labelled, revised.tied, revised.further_pairs) == (2, 1, 1)
+    assert sampled.without_pair == 2
+    assert fates.mistakes(5) == []
+
+
+def test_a_broken_balance_is_told() -> None:
+    outcomes = [{"row": str(n), "excluded": None, "feedback": [pair("human", 0.9)]} for n in range(3)]
+    fates = fates_of(outcomes, [], 2, ("human",), 0.0)
+    assert fates.mistakes(2)
+    fates = fates_of(outcomes, [], 3, ("human",), 0.0)
+    assert fates.mistakes(3) == []
+    fates.pairs["human"].labelled += 1
+    assert fates.mistakes(3) == ["the human pairs of 3 finished rows"]
+    counts = {
+        "asked": 9,
+        "from_store": 2,
+        "shared": 1,
+        "answered": 4,
+        "stopped": 1,
+        "failed": {"X": 1},
+        "under_way": 0,
+    }
+    assert unbalanced({"main judgement": counts}) == []
+    wrong = unbalanced({"main judgement": {**counts, "answered": 5}})
+    assert wrong == ["main judgement: 9 asked, 10 accounted for"]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["finished", "excluded", "quarantined", "unfinished"]),
+            st.lists(st.one_of(st.none(), st.floats(0, 1)), max_size=3),
+            st.booleans(),
+        ),
+        max_size=30,
+    ),
+    st.floats(0, 0.4),
+)
+def test_any_rows_balance(rows: list[tuple[str, list[float | None], bool]], threshold: float) -> None:
+    outcomes = []
+    quarantined = []
+    for number, (fate, probabilities, listed) in enumerate(rows):
+        if fate in ("finished", "excluded"):
+            reason = "prompt_too_long" if fate == "excluded" else None
+            feedback = [pair("human", each) for each in probabilities] if reason is None else []
+            outcomes.append({"row": str(number), "excluded": reason, "feedback": feedback})
+        if fate == "quarantined" or (fate == "finished" and listed):
+            quarantined.append(str(number))
+    fates = fates_of(outcomes, quarantined, len(rows), ("human", "revised"), threshold)
+    assert fates.mistakes(len(rows)) == []
+    assert fates.unfinished == sum(fate == "unfinished" for fate, _, _ in rows)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    salt=st.integers(0, 10**6),
+    rate=st.sampled_from([0, 20, 100, 400]),
+    down=st.booleans(),
+    stop_after=st.one_of(st.none(), st.integers(1, 200)),
+)
+def test_runs_with_faults_always_balance(
+    tmp_path_factory: pytest.TempPathFactory, salt: int, rate: int, down: bool, stop_after: int | None
+) -> None:
+    run = write_run(tmp_path_factory.mktemp("balance"), rows=6)
+    (run / "script.py").write_text(FAULTY.format(salt=salt, rate=rate, down=down))
+
+    async def go(stop: int | None) -> tuple[Ask, int]:
+        async with LiveRun(open_run(run)) as live:
+            work = asyncio.ensure_future(live.job.work(4))
+            if stop is not None:
+                for _ in range(stop):
+                    await asyncio.sleep(0)
+                live.job.stop()
+            with contextlib.suppress(EngineError):
+                await work
+            quarantined = live.job.progress.quarantined.total()
+        check_ended(live.ask)
+        return live.ask, quarantined
+
+    first, _ = asyncio.run(go(stop_after))
+    (run / "quarantine.jsonl").unlink(missing_ok=True)
+    second, quarantined = asyncio.run(go(None))
+    tally = read_tally(run / "tally.json")
+    assert unbalanced(tally.requests, ended=True) == []
+    asked = sum(account.asked for ask in (first, second) for account in ask.accounts.values())
+    assert sum(counts["asked"] for counts in tally.requests.values()) == asked
+    with Store(run / "store") as store:
+        records = list(store.records())
+    answered = sum(counts["answered"] for counts in tally.requests.values())
+    assert answered == sum(record.labels["stage"] != "outcome" for record in records)
+    outcomes = [record.answer for record in records if record.labels["stage"] == "outcome"]
+    lines = (run / "quarantine.jsonl").read_text().splitlines() if quarantined else []
+    fates = fates_of(outcomes, [json.loads(line)["row"] for line in lines], 6, ("human", "revised"), 0.0)
+    assert fates.mistakes(6) == []
+    assert fates.quarantined == quarantined
+
+
+async def test_what_a_go_lost_breaks_the_balance_and_is_an_error(tmp_path: Path) -> None:
+    async with LiveRun(open_run(write_run(tmp_path, rows=2))) as live:
+        await live.job.work(2)
+    check_ended(live.ask)
+    live.ask.accounts["main", "critique"].answered -= 1
+    with pytest.raises(RunError, match="main critique: 1 still under way after the end"):
+        check_ended(live.ask)
+
+
+def test_the_tally_of_a_run_adds_up_over_its_goes_and_status_shows_it(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=6, poisoned=(2,))
+    assert subprocess.run([*CAI, "run", str(run)], capture_output=True, text=True).returncode == 3
+    first = read_tally(run / "tally.json")
+    assert subprocess.run([*CAI, "run", str(run)], capture_output=True, text=True).returncode == 3
+    both = read_tally(run / "tally.json")
+    assert (first.goes, both.goes) == (1, 2)
+    assert first.requests["main critique"]["failed"] == {"EngineAnswerError": 1}
+    assert both.requests["main critique"]["failed"] == {"EngineAnswerError": 2}
+    assert both.requests["main critique"]["answered"] == 10
+    shown = subprocess.run([*CAI, "status", str(run)], capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+    assert "rows      5 of 6 finished, 1 in quarantine" in shown.stdout
+    assert "human: 5 labelled, 0 tied, 0 abstained" in shown.stdout
+    assert "requests of 2 goes" in shown.stdout
+    assert "main critique: 12 = 10 answered, 2 failed: EngineAnswerError" in shown.stdout
+
+
+def test_status_says_that_a_balance_is_broken_and_fails(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=3)
+    assert subprocess.run([*CAI, "run", str(run)], capture_output=True, text=True).returncode == 0
+    tally = read_tally(run / "tally.json")
+    tally.requests["main judgement"]["answered"] -= 1
+    Tally(tally.goes, tally.requests, tally.faults).save(run / "tally.json")
+    shown = subprocess.run([*CAI, "status", str(run)], capture_output=True, text=True)
+    assert shown.returncode == 1
+    assert "do not balance: main judgement" in shown.stderr
