@@ -569,6 +569,34 @@ def test_the_verb_prints_a_page_of_80_columns_and_the_same_as_json(tmp_path: Pat
     assert f"Written to {written}" in shown.stdout
 
 
+def test_nothing_that_a_file_says_can_speak_to_the_terminal(tmp_path: Path) -> None:
+    evil = "a\x1b]0;OWNED\x07\x1b[31m[red]b"
+    rated = {"prompt": "H=0.3?", "response": "yes", "harmful": True, "category": evil}
+    lines = [pair(n, " H=0.3", category=evil) for n in range(2)]
+    bad = {"prompt": "x", "chosen": "y", evil: 1}
+    run, path = write(tmp_path, SOUND, *lines, pair(3, " H=0.3"), rated, bad)
+    for text in (path.read_text(), path.read_text() + '{"\\u001b]0;OWNED": 1}\n'):
+        path.write_text(text)
+        words = ["--recipe", run, "--harm", "--way", "plain", "--question", evil]
+        shown = _cai(path, *words, cwd=tmp_path)
+        assert shown.returncode == 0, shown.stderr
+        assert "OWNED" in shown.stdout
+        assert "[red]b" in shown.stdout
+        for letter in "\x1b\x07":
+            assert letter not in shown.stdout + shown.stderr
+
+
+def test_a_tie_that_rounding_carried_beside_one_half_is_calibrated_as_a_tie(tmp_path: Path) -> None:
+    _, path = write(tmp_path, SOUND, *(pair(n) for n in range(60)))
+    items = read_items(path).items
+    tie = Verdict((0.49999999999999994, 0.5000000000000001))
+    way = Way("plain", "", lambda item: True, None)  # type: ignore[arg-type]
+    found = way_figures(way, asked(items, dict.fromkeys(range(60), tie), clusters(items)), 0, 0).overall
+    assert found.tied == 60
+    assert found.calibration.auroc.value == 0.5
+    assert (found.calibration.ece or 0.0) < 0.2
+
+
 def test_the_verb_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
     run, path = write(tmp_path, SOUND, pair(1))
     for words, said in (

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from cai.cli import printable
 from cai.cli.console import err, out
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ async def _work(
         sys.stdout.buffer.write(encode(figures))
     else:
         print_evaluation(out(), figures)
-        out().print(f"\nWritten to {escape(str(written))}", soft_wrap=True)
+        out().print(f"\nWritten to {escape(printable(str(written)))}", soft_wrap=True)
     if figures.failed:
         err().print(
             f"{len(figures.failed):,} items could not be asked; the same command takes them up again.",
