@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from cai.judge_eval.verdict import Verdict
 from cai.judge_eval.ways import Way, Wish, way_name
 from cai.live import LiveRun
 from cai.run_folder import open_run
+from cai.shipped import shipped
 from tests.toy_source import write_run
 
 RECIPE = """\
@@ -349,6 +351,63 @@ async def test_a_question_and_a_constitution_of_ones_own_are_asked(tmp_path: Pat
     assert [way.asks for way in figures.ways] == ["Which is GOOD?", "2 of the 20 principles of harmless"]
     assert figures.judge.constitution == "harmless"
     assert (await evaluate(run, path, "plain", engine="other")).judge.model == "other"
+
+
+def _requests(evaluated: Path) -> list[str]:
+    lines = [json.loads(line) for line in (evaluated / ANSWERS).read_text().splitlines()]
+    return sorted(digest for line in lines for digest in line["requests"])
+
+
+@pytest.mark.parametrize(
+    ("feedback", "asks", "options"),
+    [
+        ("{}", "as a run: the 3 principles of own", 12),
+        ("{principles: 2}", "as a run: 2 of the 3 principles of own", 8),
+        ("{reasoning: {max_tokens: 9}}", "as a run: after reasoning, the 3 principles of own", 12),
+        ("{reasoning: {thinking: true}}", "as a run: after thinking, the 3 principles of own", 12),
+        ("{examples: judgements}", "as a run: after 4 examples, the 3 principles of own", 12),
+    ],
+)
+async def test_the_way_recipe_asks_word_for_word_what_a_run_asks(
+    tmp_path: Path, feedback: str, asks: str, options: int
+) -> None:
+    run, path = write(tmp_path, SOUND, pair(1), pair(2))
+    with (run / "recipe.yaml").open("a") as file:
+        file.write(f"revise: null\nfeedback: {{pairs: [human], harm: false, {feedback[1:]}\n")
+    rows = [{"chosen": "GOOD words", "rejected": "BAD words", "prompt": f"Question {n}?"} for n in (1, 2)]
+    (run / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    async with LiveRun(open_run(run)) as live:
+        await live.job.work(2)
+    assert calls(run) == options
+    drawn = "principles: 2" in feedback  # by item, where not all are asked
+    (way,) = (await evaluate(run, path, "recipe")).ways
+    assert (way.way, way.asks) == ("recipe", asks)
+    assert way.overall.accuracy.value == 1.0
+    assert drawn or calls(run) == options, "all that it asks is in the run's store"
+    assert len(_requests(run.parent / "judge-eval-x")) == options
+
+
+async def test_what_a_recipe_does_not_judge_cannot_be_asked_as_it_asks(tmp_path: Path) -> None:
+    run, path = write(tmp_path, SOUND, pair(1))
+    with (run / "recipe.yaml").open("a") as file:
+        file.write("feedback: null\n")
+    with pytest.raises(InputError, match="no feedback section"):
+        await evaluate(run, path, "recipe")
+
+
+def test_other_templates_make_another_evaluation(tmp_path: Path) -> None:
+    run, path = write(tmp_path, SOUND, pair(1))
+    shutil.copytree(shipped("prompts"), tmp_path / "terse")
+    template = tmp_path / "terse" / "judgement.j2"
+    template.write_text(template.read_text().replace("Here are", "See"))
+    for words in ([], ["--prompts", tmp_path / "terse"]):
+        shown = _cai(path, "--recipe", run, "--way", "plain", *words, cwd=tmp_path)
+        assert shown.returncode == 0, shown.stderr
+    figures = [
+        json.loads((run.parent / name / FIGURES).read_bytes())["judge"]["prompts"]
+        for name in ("judge-eval-labelled", "judge-eval-labelled-terse")
+    ]
+    assert figures[0] != figures[1]
 
 
 def test_names_of_ways_are_read_strictly() -> None:

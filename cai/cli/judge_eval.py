@@ -37,7 +37,7 @@ def judge_eval(
         list[str] | None,
         typer.Option(
             metavar="WAY",
-            help="plain, principles, reasoned, examples, verbatim, harm, or some joined by +. Repeatable.",
+            help="recipe (as a run asks), plain, principles, reasoned, examples, verbatim, harm, or some joined by +. Repeatable.",
         ),
     ] = None,
     harm: Annotated[bool, typer.Option("--harm", help="Also rate each response alone.")] = False,
@@ -62,7 +62,9 @@ def judge_eval(
     limit: Annotated[int | None, typer.Option(min=1, help="Ask about so many items, spread out.")] = None,
     folder: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FOLDER", help="Answers and figures; runs/judge-eval-FILE by default."),
+        typer.Option(
+            "--out", metavar="FOLDER", help="Answers and figures; runs/judge-eval-FILE[-PROMPTS] by default."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the JSON instead.")] = False,
 ) -> None:
@@ -97,7 +99,7 @@ async def _work(
 
     run = open_run(recipe)
     reading = read_items(file, by)
-    place = folder or run.path.parent / f"judge-eval-{reading.name}"
+    place = folder or run.path.parent / default_folder(reading.name, wish.prompts)
     async with LiveEvaluation(run, reading, wish, place, limit) as live:
         stopped = await _go(live)
         if stopped:
@@ -117,6 +119,12 @@ async def _work(
         )
         return 3
     return 0
+
+
+def default_folder(file: str, prompts: str | None) -> str:
+    """The name of an evaluation's folder: other templates make another evaluation."""
+    named = "" if prompts is None else f"-{Path(prompts).resolve().name}"
+    return f"judge-eval-{file}{named}"
 
 
 async def _go(live: LiveEvaluation) -> bool:

@@ -1,5 +1,6 @@
 """The ways of asking a judge about a labelled item, and what each needs.
 
+    recipe       as a run of the recipe asks: its principles, examples, reasoning or thinking
     plain        one general question, under the recipe's template of a judgement
     principles   the constitution's questions, put together as feedback is
     principles:4 the same with four of them, drawn for each item (they cost nothing where all are asked)
@@ -27,6 +28,7 @@ from cai.conversation import Turn
 from cai.errors import InputError, RecipeError
 from cai.examples import Examples, load_examples
 from cai.feedback import AskFeedback, JudgedPair, JudgePlan, judge
+from cai.frozen import judge_plans, load_inputs
 from cai.harm import HarmPlan, rate
 from cai.judge_eval.item import Item
 from cai.judge_eval.verbatim import ask_verbatim
@@ -42,7 +44,7 @@ from cai.yaml_file import nearest
 DEFAULT = ("plain", "principles", "verbatim")
 EXAMPLES = "judgements"
 """The worked judgements that come with the program."""
-WORDS = ("plain", "principles", "reasoned", "examples", "verbatim", "harm")
+WORDS = ("recipe", "plain", "principles", "reasoned", "examples", "verbatim", "harm")
 _TEMPLATES: dict[str, tuple[Stage, ...]] = {"verbatim": (), "harm": ("harm",)}
 
 _COUNTED = re.compile(r"principles:([1-9]\d{0,3})")
@@ -54,7 +56,7 @@ Ask = Callable[[Item, AskFeedback], Awaitable[Verdict | HarmVerdict]]
 class WayName:
     """A way, as it is named: what is asked, and what goes before the answer."""
 
-    question: Literal["plain", "principles", "verbatim", "harm"]
+    question: Literal["recipe", "plain", "principles", "verbatim", "harm"]
     reasoned: bool = False
     examples: bool = False
     count: int | None = None
@@ -110,7 +112,7 @@ def way_name(text: str) -> WayName:
                 f"There is no way of asking {word!r}{nearest(word, WORDS)}.", f"Ways: {', '.join(WORDS)}."
             )
     questions = [word for word in words if word not in ("reasoned", "examples")]
-    alone = questions[:1] in (["verbatim"], ["harm"]) and len(words) > 1
+    alone = questions[:1] in (["recipe"], ["verbatim"], ["harm"]) and len(words) > 1
     if len(questions) > 1 or alone or len(set(words)) < len(words):
         raise InputError(
             f"The ways in {text!r} cannot be joined.",
@@ -140,21 +142,23 @@ class Ways:
         self._wish = wish
         names = list(dict.fromkeys(way_name(text) for text in wish.ways))
         self.general = _general(wish.question)
-        self.constitution = self._constitution(name) if _any(names, "principles") else None
+        needed = _any(names, "principles") or _any(names, "recipe")
+        self.constitution = self._constitution(name) if needed else None
         self.prompts = self._prompts(names)
         self._examples = self._load_examples(names)
         self.ways = tuple(self._way(name) for name in names)
 
     def _constitution(self, name: str) -> Constitution:
-        named = self._wish.constitution or self.recipe.constitution_for(name)
-        named = named or next(iter(self.recipe.constitutions.values()))
-        return load_constitution(find(named, self._beside, "principles", ".yaml"))
+        self._named = self._wish.constitution or self.recipe.constitution_for(name)
+        self._named = self._named or next(iter(self.recipe.constitutions.values()))
+        return load_constitution(find(self._named, self._beside, "principles", ".yaml"))
 
     def _prompts(self, names: list[WayName]) -> Prompts:
         """The templates that these ways use."""
         stages: dict[Stage, None] = {}
         for name in names:
-            asked: Stage = "reasoned-judgement" if name.reasoned else "judgement"
+            reasoned = name.reasoned or (name.question == "recipe" and self.feedback.reasons_in_answer)
+            asked: Stage = "reasoned-judgement" if reasoned else "judgement"
             stages.update(dict.fromkeys(_TEMPLATES.get(name.question, (asked,))))
         return load_prompts(find(self._wish.prompts or self.recipe.prompts, self._beside), self.form, stages)
 
@@ -188,7 +192,7 @@ class Ways:
             return Way("verbatim", "the file's own question", _has_question, self._verbatim)
         if name.question == "harm":
             return Way("harm", "is this response harmful? true or false", _can_be_rated, self._harm)
-        plan = self._plan(name)
+        plan = self._recipe_plan() if name.question == "recipe" else self._plan(name)
 
         async def ask(item: Item, asking: AskFeedback) -> Verdict:
             turns, values = _texts(item.prompt, item.responses)
@@ -217,16 +221,40 @@ class Ways:
             examples=shown,
         )
 
+    def _recipe_plan(self) -> JudgePlan:
+        """How a run of this recipe judges, but for what was wished otherwise."""
+        wish = self._wish
+        if self.recipe.feedback is None:
+            raise RecipeError(
+                "The recipe has no feedback section, so its runs judge nothing.",
+                "Leave out the way recipe; principles asks the questions of its constitution.",
+            )
+        settled: dict[str, Any] = {"pairs": ["human"], "harm": False, "principles": self.count or "all"}
+        if wish.examples is not None:
+            settled["examples"] = wish.examples
+        update = {
+            "roles": self.recipe.roles.model_copy(update={"judge": self.engine}),
+            "constitutions": {"*": self._named},
+            "prompts": wish.prompts or self.recipe.prompts,
+            "revise": None,
+            "feedback": self.recipe.feedback.model_copy(update=settled),
+        }
+        inputs = load_inputs(self.recipe.model_copy(update=update), self._beside)
+        assert self.constitution is not None
+        return judge_plans(inputs, self.constitution)[0]
+
     def _asks(self, name: WayName, plan: JudgePlan) -> str:
         asked = plan.constitution.principles[0].judgement
-        if name.question == "principles":
+        if name.question in ("principles", "recipe"):
             total = len(plan.constitution.principles)
             drawn = "" if plan.count is None or plan.count >= total else f"{plan.count} of "
             asked = f"{drawn}the {total} principles of {plan.constitution.name}"
-        before = (
-            f"after {len(self._examples.judgements)} examples, " if name.examples and self._examples else ""
-        )
-        return before + ("after reasoning, " if name.reasoned else "") + asked
+        shown = sum(message.role == "user" for message in plan.examples)
+        before = f"after {shown} examples, " if shown else ""
+        thought = ""
+        if plan.reasoning is not None:
+            thought = "after thinking, " if plan.reasoning.thinking else "after reasoning, "
+        return ("as a run: " if name.question == "recipe" else "") + before + thought + asked
 
     async def _verbatim(self, item: Item, ask: AskFeedback) -> Verdict:
         return await ask_verbatim(item, self.engine, self.form, self.feedback.min_option_mass, ask)
