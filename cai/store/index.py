@@ -6,8 +6,9 @@ A lookup is a dictionary access and a binary search in each table. A table costs
 entry on disk and nothing in Python's memory.
 
 A table file holds n digests' first 8 bytes (big-endian order, stored as native 64-bit
-integers, ascending), then n entries of `_REST`. `covered.json` says up to which byte each
-segment is indexed; what lies after it is scanned when the store opens.
+integers, ascending), then n entries of `_REST`. `covered.json` names the tables with their
+CRC-32, and says up to which byte each segment is indexed; what lies after it is scanned when the
+store opens. Where a checksum disagrees, all is scanned: the index is derived.
 
 What this module does not know: what a record holds.
 """
@@ -18,6 +19,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import orjson
@@ -33,8 +35,9 @@ Place = tuple[int, int, int]
 class _Table:
     """One sorted table, mapped."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, crc: int) -> None:
         self.path = path
+        self.crc = crc
         size = path.stat().st_size
         self.count = size // (8 + _REST.itemsize)
         if size != self.count * (8 + _REST.itemsize) or self.count == 0:
@@ -72,11 +75,23 @@ class Index:
 
     def _load(self) -> None:
         try:
-            state = orjson.loads((self._folder / "covered.json").read_bytes())
-            self._tables = [_Table(self._folder / name) for name in state["tables"]]
+            saved = orjson.loads((self._folder / "covered.json").read_bytes())
+            state = saved["state"]
+            if saved["crc"] != crc32(orjson.dumps(state)):
+                raise ValueError("the index's state is damaged")
+            self._tables = [self._open(name, crc) for name, crc in state["tables"]]
             self.covered = {int(number): int(end) for number, end in state["covered"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             self._tables, self.covered = [], {}  # derived: made again from the segments
+
+    def _open(self, name: str, crc: int) -> _Table:
+        found = 0
+        with (self._folder / name).open("rb", buffering=0) as file:
+            while block := file.read(1 << 22):
+                found = crc32(block, found)
+        if found != crc:
+            raise ValueError(f"the table {name} is damaged")
+        return _Table(self._folder / name, crc)
 
     def forget(self) -> None:
         """Drop everything, so that the segments are scanned from their beginnings."""
@@ -146,19 +161,20 @@ class Index:
     def _write(self, name: str, high: Any, rest: Any) -> _Table:
         path = self._folder / name
         draft = path.with_suffix(".draft")
+        parts = (high.tobytes(), rest.tobytes())
         with draft.open("wb") as file:
-            file.write(high.tobytes())
-            file.write(rest.tobytes())
+            for part in parts:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
-        return _Table(path)
+        return _Table(path, crc32(parts[1], crc32(parts[0])))
 
     def _save_state(self) -> None:
         draft = self._folder / "covered.draft"
         state = {
-            "tables": [table.path.name for table in self._tables],
+            "tables": [[table.path.name, table.crc] for table in self._tables],
             "covered": {str(number): end for number, end in self.covered.items()},
         }
-        draft.write_bytes(orjson.dumps(state))
+        draft.write_bytes(orjson.dumps({"state": state, "crc": crc32(orjson.dumps(state))}))
         draft.replace(self._folder / "covered.json")

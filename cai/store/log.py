@@ -60,6 +60,22 @@ def check_line(line: bytes) -> bytes | None:
         return None
 
 
+def pieces(line: bytes) -> Iterator[tuple[bytes | None, int, int]]:
+    """What one line of a file (newline included) holds: its digest, offset and length in it.
+
+    That is itself, where it is sound. Where it is not, the newline before it may be what was
+    damaged, so that it begins with another record's bytes: (None, 0, n), then the sound end.
+    """
+    key = check_line(line[:-1])
+    if key is None:
+        begin = line.rfind(_HEAD)
+        if begin > 0 and (key := check_line(line[begin:-1])) is not None:
+            yield None, 0, begin
+            yield key, begin, len(line) - begin
+            return
+    yield key, 0, len(line)
+
+
 def scan(path: Path, number: int, start: int = 0) -> Iterator[tuple[bytes, int, int] | Damage | int]:
     """Walk a segment from a byte offset at a line's beginning.
 
@@ -72,7 +88,7 @@ def scan(path: Path, number: int, start: int = 0) -> Iterator[tuple[bytes, int, 
         for line in file:
             if not line.endswith(b"\n"):
                 break
-            key = check_line(line[:-1])
-            yield (key, offset, len(line)) if key is not None else Damage(number, offset, len(line))
+            for key, at, length in pieces(line):
+                yield (key, offset + at, length) if key is not None else Damage(number, offset + at, length)
             offset += len(line)
     yield offset

@@ -25,6 +25,7 @@ from cai.store.log import (
     SEGMENT_BYTES,
     Damage,
     check_line,
+    pieces,
     scan,
     seal,
     segment_numbers,
@@ -162,10 +163,12 @@ class Store:
     def _open_segment(self) -> int:
         path = segment_path(self.folder, self._segment)
         try:
-            file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
             if os.fstat(file).st_size > self._end:
                 os.ftruncate(file, self._end)  # a torn last line
             os.lseek(file, self._end, os.SEEK_SET)
+            if self._end and os.pread(file, 1, self._end - 1) != b"\n":
+                self._end += os.write(file, b"\n")  # damaged; what is added must not join that line
             folder = os.open(self.folder, os.O_RDONLY)
             os.fsync(folder)
             os.close(folder)
@@ -197,7 +200,7 @@ class Store:
         if place is None:
             return None
         line = self._read(place)
-        if check_line(line[:-1]) == key:
+        if line.endswith(b"\n") and check_line(line[:-1]) == key:
             return line
         damage = Damage(*place)
         if damage not in self.damage:
@@ -222,9 +225,10 @@ class Store:
             path = segment_path(self.folder, number)
             with path.open("rb") as file:
                 for line in file:
-                    if line.endswith(b"\n") and check_line(line[:-1]) is not None:
-                        content = orjson.loads(line)
-                        yield Record(content["digest"], content["answer"], content["labels"])
+                    for key, at, _ in pieces(line) if line.endswith(b"\n") else ():
+                        if key is not None:
+                            content = orjson.loads(line[at:])
+                            yield Record(content["digest"], content["answer"], content["labels"])
 
     # ------------------------------------------------------------------ writing
 
