@@ -235,6 +235,33 @@ class Job:
             file.write(orjson.dumps(line) + b"\n")
 
 
+def in_quarantine(run: RunFolder) -> dict[str, bytes]:
+    """The rows in quarantine, and the line of each. Raises: RunError."""
+    try:
+        lines = run.quarantine.read_bytes().splitlines() if run.quarantine.exists() else []
+        return {str(orjson.loads(line)["row"]): line for line in lines if line.strip()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{run.quarantine} cannot be used: {error}.",
+            "Delete it: the rows it names are not finished, and `cai run` takes them up all the same.",
+        ) from error
+
+
+@contextmanager
+def quarantine_taken_up(
+    run: RunFolder, waiting: Mapping[str, bytes], finished: Callable[[str], bool]
+) -> Iterator[None]:
+    """A go that takes up all rows in quarantine: those that it does not come to stay there."""
+    run.quarantine.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        kept = {row: line for row, line in waiting.items() if not finished(row)}
+        lines = {**kept, **in_quarantine(run)}
+        if kept:
+            run.quarantine.write_bytes(b"".join(line + b"\n" for line in lines.values()))
+
+
 def requests_of(outcome: Outcome) -> int:
     """How many requests a finished row took, less those that asked what was said instead of an option."""
     judgements = [item for feedback in outcome.feedback for item in feedback.judgements]

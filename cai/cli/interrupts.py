@@ -1,4 +1,8 @@
-"""Ctrl-C while something is paid for: what is under way is finished and kept.
+"""Ctrl-C, SIGTERM and the end of the time given: what is under way is finished and kept.
+
+A SIGTERM (a cluster that takes its machine back) does what one Ctrl-C does, at any moment. Of the time
+that `--max-hours` gives, the last part is for what is under way: the job is stopped gently STOP_SHARE of
+the time before its end, at most STOP_MAX_S, and what is not answered at the end is left.
 
 What this module does not know: what is under way.
 """
@@ -7,16 +11,46 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from cai.cli.console import err
 
+STOP_SHARE = 0.05
+STOP_MAX_S = 300.0
+
+
+class Deadline:
+    """When a run has to have ended; `hours` None: never. It begins to count when it is made."""
+
+    def __init__(self, hours: float | None) -> None:
+        self.ends_s = time.monotonic() + 3600.0 * hours if hours is not None else None
+        whole_s = 3600.0 * hours if hours is not None else 0.0
+        self.margin_s = min(STOP_MAX_S, STOP_SHARE * whole_s)
+        self.passed = False
+        """Whether it has stopped the run."""
+
+
+@contextmanager
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """While this lasts, a SIGTERM is a Ctrl-C."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
 
 class Interrupts:
-    """The first Ctrl-C (or SIGTERM) ends the job gently, the second at once."""
+    """The first Ctrl-C (or SIGTERM, or a deadline that is near) ends the job gently, the second at once."""
 
-    def __init__(self, stop: Callable[[], None]) -> None:
+    def __init__(self, stop: Callable[[], None], deadline: Deadline | None = None) -> None:
         self._stop = stop
+        self._deadline = deadline or Deadline(None)
+        self._timers: list[asyncio.TimerHandle] = []
+        self._before: dict[int, Any] = {}
         self.seen = 0
 
     def __enter__(self) -> Interrupts:
@@ -24,8 +58,25 @@ class Interrupts:
         task = asyncio.current_task()
         assert task is not None
         for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.getsignal(number)
             loop.add_signal_handler(number, self._interrupt, task)
+        if self._deadline.ends_s is not None:
+            left_s = self._deadline.ends_s - time.monotonic()
+            self._timers = [
+                loop.call_later(max(0.0, left_s - self._deadline.margin_s), self._run_out, task),
+                loop.call_later(max(0.0, left_s), self._run_out, task),
+            ]
         return self
+
+    def _run_out(self, task: asyncio.Task[object]) -> None:
+        if self.seen == 0:
+            self._deadline.passed = True
+            self.seen = 1
+            err().print("The time is nearly over: what is under way is finished and kept.")
+            self._stop()
+        elif self._deadline.passed:
+            self.seen += 1
+            task.cancel()
 
     def _interrupt(self, task: asyncio.Task[object]) -> None:
         self.seen += 1
@@ -37,6 +88,9 @@ class Interrupts:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for timer in self._timers:
+            timer.cancel()
+        for number, before in self._before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, before)  # asyncio would leave the system's own
         return self.seen > 1 and kind is not None and issubclass(kind, asyncio.CancelledError)

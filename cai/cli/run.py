@@ -19,7 +19,7 @@ from cai.cli import printable
 from cai.cli.console import err, out
 from cai.cli.edited import Meant, generation_meant
 from cai.cli.ending import is_finished, say_finished, say_next
-from cai.cli.interrupts import Interrupts
+from cai.cli.interrupts import Deadline, Interrupts, sigterm_as_ctrl_c
 from cai.errors import CaiError, RunError
 
 if TYPE_CHECKING:
@@ -46,6 +46,13 @@ def run(
     skip_doctor: Annotated[
         bool, typer.Option("--skip-doctor", help="Begin without proving the judge on known answers.")
     ] = False,
+    retry_quarantined: Annotated[
+        bool, typer.Option("--retry-quarantined", help="Take up the rows in quarantine, and no others.")
+    ] = False,
+    max_hours: Annotated[
+        float | None,
+        typer.Option("--max-hours", min=0.0, help="Stop in time, with everything kept (exit code 130)."),
+    ] = None,
     edited: Annotated[
         bool, typer.Option("--edited", help="After an edit: go on with the files as they are now.")
     ] = False,
@@ -60,7 +67,8 @@ def run(
     if edited and as_frozen:
         raise typer.BadParameter("one of --edited and --as-frozen is meant, not both", param_hint="--edited")
     meant: Meant = "edited" if edited else "as-frozen" if as_frozen else ""
-    raise typer.Exit(work_until_stopped(target, Wish(yes, pilot_only, retry_too_long, skip_doctor, meant)))
+    wish = Wish(yes, pilot_only, retry_too_long, skip_doctor, meant, retry_quarantined, max_hours)
+    raise typer.Exit(work_until_stopped(target, wish))
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,8 @@ class Wish:
     retry_too_long: bool = False
     skip_doctor: bool = False
     meant: Meant = ""
+    retry_quarantined: bool = False
+    max_hours: float | None = None
 
 
 def work_until_stopped(target: Path, wish: Wish, finish: Callable[[Path], None] | None = None) -> int:
@@ -81,16 +91,24 @@ def work_until_stopped(target: Path, wish: Wish, finish: Callable[[Path], None] 
     from cai.run_folder import open_run
 
     try:
-        past = generation_meant(open_run(target), wish.meant)
-        return uvloop.run(work(target, wish, finish, past))
+        with sigterm_as_ctrl_c():
+            past = generation_meant(open_run(target), wish.meant)
+            return uvloop.run(work(target, wish, finish, past))
     except KeyboardInterrupt:
         say_stopped(target)
         return 130
 
 
-def say_stopped(target: Path) -> None:
-    """One sentence after Ctrl-C; on a terminal it takes the place of the `^C`."""
+def say_stopped(target: Path, hours: float | None = None) -> None:
+    """One sentence after Ctrl-C; on a terminal it takes the place of the `^C`. `hours`: that were given."""
     console = err()
+    if hours is not None:
+        console.print(
+            f"The {hours:g} hours of --max-hours are over; everything paid for is kept. "
+            f"Go on with: cai run {escape(str(target))}",
+            soft_wrap=True,
+        )
+        return
     if console.is_terminal:
         sys.stderr.write("\r")
     console.print(
@@ -122,13 +140,18 @@ async def _work(
     past: Past | None,
 ) -> int:
     from cai.doctor.before_run import examine_run
+    from cai.job import in_quarantine, quarantine_taken_up
     from cai.live import LiveRun
     from cai.pilot import choose_pilot
     from cai.tally import check_ended
 
     console = err()
+    deadline = Deadline(wish.max_hours)
     async with LiveRun(folder, past.inputs if past is not None else None) as live:
-        folder.quarantine.unlink(missing_ok=True)
+        waiting = in_quarantine(folder)
+        if wish.retry_quarantined and not waiting:
+            console.print("No row is in quarantine.")
+            return 0
         choice = choose_pilot(folder, live.recipe, live.source)
         if choice.total == 0:
             raise RunError("The recipe's sources hold no rows.", "Check their path, subsets and splits.")
@@ -145,36 +168,44 @@ async def _work(
         if wish.retry_too_long:
             await live.retry_too_long()
         stopped = False
-        if choice.rows and not nothing_left:
-            stopped = await _go(live, "pilot", choice, set(choice.rows).__contains__)
-        if not stopped and choice.rows and not nothing_left and not _may_go_on(live, choice, wish):
-            return (3 if live.job.progress.quarantined else 0) if wish.pilot_only else 1
-        if not stopped and not nothing_left and choice.total > len(choice.rows):
-            stopped = await _go(live, "run", choice, None)
+        with quarantine_taken_up(folder, waiting, live.job.finished):
+            if wish.retry_quarantined:
+                stopped = await _go(live, "quarantine", choice, deadline, set(waiting))
+            elif not nothing_left:
+                if choice.rows:
+                    stopped = await _go(live, "pilot", choice, deadline, set(choice.rows))
+                if not stopped and choice.rows and not _may_go_on(live, choice, wish):
+                    return (3 if live.job.progress.quarantined else 0) if wish.pilot_only else 1
+                if not stopped and choice.total > len(choice.rows):
+                    stopped = await _go(live, "run", choice, deadline, None)
         quarantined = live.job.progress.quarantined.total()
     check_ended(live.ask)
     if stopped:
-        say_stopped(target)
+        say_stopped(target, wish.max_hours if deadline.passed else None)
         return 130
     (finish or _finish)(target)
     if quarantined:
         console.print(
-            f"{quarantined:,} rows are in quarantine (quarantine.jsonl); the same command takes them up again."
+            f"{quarantined:,} rows are in quarantine (quarantine.jsonl); the same command takes them up again, "
+            "and with --retry-quarantined no others.",
+            soft_wrap=True,
         )
         return 3
     return 0
 
 
-async def _go(live: LiveRun, stage: str, choice: PilotChoice, only: Callable[[str], bool] | None) -> bool:
-    """Work on rows; returns whether a person stopped it."""
+async def _go(
+    live: LiveRun, stage: str, choice: PilotChoice, deadline: Deadline, only: set[str] | None
+) -> bool:
+    """Work on rows; returns whether a person, a SIGTERM or the deadline stopped it."""
     from cai.cli.display import Display
     from cai.job import Progress
 
-    total = choice.total if only is None else len(choice.rows)
+    total = choice.total if only is None else len(only)
     live.job.progress = Progress(total=total, requests_per_row=_requests_per_row(live, choice))
-    with Interrupts(live.job.stop) as interrupts:
+    with Interrupts(live.job.stop, deadline) as interrupts:
         async with Display(stage, live.job.progress, live.ask, err()):
-            await live.job.work(live.rows_in_flight, only)
+            await live.job.work(live.rows_in_flight, only.__contains__ if only is not None else None)
     return interrupts.seen > 0
 
 
