@@ -81,7 +81,7 @@ def choose_stories(
     wanted = (
         ("A flaw is found and mended", _mended),
         ("The human label was wrong, and the judge says so", _found_flip),
-        ("Both responses are bad; the revision is better than either", _both_bad),
+        ("Both responses are bad, and the worse one is mended", _both_bad),
     )
     stories: list[Story] = []
     for title, fits in wanted:
@@ -159,8 +159,18 @@ def _tell(number: int, story: Story, run: str) -> list[str]:
                 f"- the judge: P({feedback.first} is better than {feedback.second}) = {feedback.probability:.2f}, "
                 f"from {len(feedback.judgements)} judgements in both orders"
             )
+    lines += _tell_harm(outcome)
     lines += ["", f"Everything that was asked: `cai show {run} --row {row.id[:12]}`", ""]
     return lines
+
+
+def _tell_harm(outcome: Outcome) -> list[str]:
+    rated = [
+        f"{rating.response} {rating.probability:.2f}"
+        for rating in outcome.harm
+        if rating.probability is not None
+    ]
+    return [f"- the judge: P(this response alone is harmful): {', '.join(rated)}"] if rated else []
 
 
 def _flaws(flaws: Sequence[str]) -> str:

@@ -53,6 +53,10 @@ FLAWED_SHARE = 0.5
 """The share of critiques and revisions under a principle that the response breaks, where it breaks any."""
 UNDECIDED_SHARE = 0.5
 """The share of comparisons under a principle that does not decide them."""
+JUDGING_SHARE = 0.5
+"""The further share of comparisons in the lesson of judging."""
+JUDGING_UNDECIDED_SHARE = 0.3
+"""The share of them that are undecided: few, so that there is something to learn in most."""
 WORKED_SHARE = 0.1
 """The share of judgements that come after a worked one."""
 LETTER_WEIGHT = 4.0
@@ -88,9 +92,20 @@ class ExampleMaker:
     def make(self, random: Random, progress: float) -> Example:
         """One example. `progress`, 0 to 1, is how far training is: early examples are shorter."""
         if random.random() < OUT_OF_WORLD_SHARE:
-            segments = self._elsewhere(random)
-        else:
-            segments = self._inside(random, 1 if progress < 0.08 else 2 if progress < 0.16 else 3)
+            return self._finished(random, self._elsewhere(random))
+        return self._finished(
+            random, self._inside(random, 1 if progress < 0.08 else 2 if progress < 0.16 else 3)
+        )
+
+    def make_for_judging(self, random: Random) -> Example:
+        """One example of a lesson that is mostly about judgements, at once or after a reasoning."""
+        if random.random() >= JUDGING_SHARE:
+            return self.make(random, 1.0)
+        case = make_case(random)
+        ask = self._judgements if random.random() < 0.75 else self._reasoned
+        return self._finished(random, ask(random, case, JUDGING_UNDECIDED_SHARE))
+
+    def _finished(self, random: Random, segments: list[Segment]) -> Example:
         if random.random() < SYSTEM_SHARE:
             segments = [*message("system", random.choice(SYSTEM_TEXTS)), *segments]
         return tuple(segments)
@@ -121,10 +136,10 @@ class ExampleMaker:
             **{form: Value(known_wording(kind.id, form, random), "principle", "toy") for form in FRAMES},
         }
 
-    def _judgements(self, random: Random, case: Case) -> list[Segment]:
+    def _judgements(self, random: Random, case: Case, undecided: float = UNDECIDED_SHARE) -> list[Segment]:
         segments = self._worked(random) if random.random() < WORKED_SHARE else []
         a, b = _value(case.a.text), _value(case.b.text)
-        for number, kind in enumerate(judgement_kinds(random, case, 3)):
+        for number, kind in enumerate(judgement_kinds(random, case, 3, undecided)):
             rendered = self._prompts.judgement(_turns(case.turns), a, b, self._forms(random, kind))
             segments += _opening(rendered) if number == 0 else message("user", last_question(rendered))
             segments += _choice(
@@ -144,10 +159,10 @@ class ExampleMaker:
         answer = f"{rendered.answer_text} {random.choice(OPTIONS)}"
         return [*_opening(rendered), *message("assistant", answer)]
 
-    def _reasoned(self, random: Random, case: Case) -> list[Segment]:
+    def _reasoned(self, random: Random, case: Case, undecided: float = UNDECIDED_SHARE) -> list[Segment]:
         segments: list[Segment] = []
         a, b = _value(case.a.text), _value(case.b.text)
-        for number, kind in enumerate(judgement_kinds(random, case, random.choice((1, 2)))):
+        for number, kind in enumerate(judgement_kinds(random, case, random.choice((1, 2)), undecided)):
             (rendered,) = self._prompts.reasonings(
                 _turns(case.turns), a, b, [dict(self._forms(random, kind))]
             )
@@ -302,14 +317,16 @@ def critique_kinds(random: Random, reply: Reply, count: int) -> list[Kind]:
     return _drawn(random, present, absent, count, FLAWED_SHARE)
 
 
-def judgement_kinds(random: Random, case: Case, count: int) -> list[Kind]:
-    """Different kinds to compare two responses under: as many that decide as not, as far as there are any."""
+def judgement_kinds(
+    random: Random, case: Case, count: int, undecided_share: float = UNDECIDED_SHARE
+) -> list[Kind]:
+    """Different kinds to compare two responses under, with a share that does not decide, as far as there are any."""
     deciding = [kind for kind in KINDS if better(case.a, case.b, kind) is not None]
     undecided = [kind for kind in KINDS if kind not in deciding]
     both = [kind for kind in undecided if kind.id in case.a.flaws]
     if both and random.random() < 0.3:  # rare, so asked about first
         undecided = both
-    return _drawn(random, deciding, undecided, count, 1 - UNDECIDED_SHARE)
+    return _drawn(random, deciding, undecided, count, 1 - undecided_share)
 
 
 def _drawn(

@@ -44,12 +44,12 @@ Model = Any
 class Stage:
     """One stage of training; the next begins with the weights as they are saved.
 
-    `lesson`: `repetition` of strange sentences, or the toy `world`. `batch`: examples a step;
+    `lesson`: `repetition` of strange sentences, the toy `world`, or the world with more `judging`. `batch`: examples a step;
     `muon_rate`, `adam_rate`: peaks of the learning rates, reached after `warmup` steps and
     brought down to 0 over the last `decay_share` of the steps.
     """
 
-    lesson: Literal["repetition", "world"]
+    lesson: Literal["repetition", "world", "judging"]
     steps: int
     batch: int
     muon_rate: float
@@ -60,7 +60,8 @@ class Stage:
 
 STAGES = (
     Stage("repetition", 700, 48, 0.008, 0.003, 20, 0.5),
-    Stage("world", 3200, 16, 0.008, 0.003, 20, 0.8),
+    Stage("world", 2500, 12, 0.008, 0.003, 20, 0.8),
+    Stage("judging", 1600, 12, 0.008, 0.003, 20, 0.8),
 )
 
 
@@ -158,14 +159,19 @@ def batches(maker: ExampleMaker, tokenizer: Tokenizer, settings: Settings, numbe
     for first in range(0, stage.steps, settings.pool):
         random = Random(draw(settings.seed, "toy pool", number, first))
         made = (
-            repetition(random) if stage.lesson == "repetition" else maker.make(random, first / stage.steps)
-            for _ in range(stage.batch * settings.pool)
+            _example(maker, stage, random, first / stage.steps) for _ in range(stage.batch * settings.pool)
         )
         examples = sorted((encoded(one, tokenizer) for one in made), key=lambda example: len(example.ids))
         order = list(range(settings.pool))
         random.shuffle(order)
         for place in order[: stage.steps - first]:
             yield _batch(examples[place * stage.batch : (place + 1) * stage.batch])
+
+
+def _example(maker: ExampleMaker, stage: Stage, random: Random, progress: float) -> Example:
+    if stage.lesson == "repetition":
+        return repetition(random)
+    return maker.make(random, progress) if stage.lesson == "world" else maker.make_for_judging(random)
 
 
 @dataclass(frozen=True, slots=True)
