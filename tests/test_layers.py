@@ -34,6 +34,7 @@ LAYERS: list[list[str]] = [
     ["report"],
     ["workbench"],
     ["judge_eval"],
+    ["noise"],
     ["toy"],
     ["cli"],
     ["__main__"],

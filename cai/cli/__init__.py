@@ -53,6 +53,7 @@ def _verbs() -> None:
         doctor,
         init,
         judge_eval,
+        noise,
         principles,
         prompts,
         report,
@@ -65,7 +66,7 @@ def _verbs() -> None:
     )
 
     reading = (status, show, dataset, compare, report, review)
-    for verb in (init, principles, prompts, run, *reading, judge_eval, serve, store, doctor, demo):
+    for verb in (init, principles, prompts, run, *reading, judge_eval, noise, serve, store, doctor, demo):
         verb.enter(app)
 
 
