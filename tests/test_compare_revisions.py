@@ -14,6 +14,8 @@ from cai.compare.phrases import find
 from cai.conversation import Turn
 from cai.digest import draw
 from cai.outcome import Outcome
+from cai.recipe import Recipe
+from cai.report import about_revisions
 from cai.source import Row
 from tests.test_dataset_inputs import a_round, build, harm, outcome, revised, revision, row
 
@@ -78,6 +80,37 @@ def test_preference_for_revisions_is_told_by_the_round_and_principle_of_the_judg
         ("principle", "p0"): (1, 4),
     }
     assert all(item.scan.small for item in found.preferred_by)
+
+
+def test_each_judge_is_told_how_often_it_prefers_revisions(tmp_path: Path) -> None:
+    def judged(made: Row) -> Outcome:
+        mine = 0.9 if made.position < 8 else 0.5 if made.position == 8 else 0.1
+        its = 0.9 if made.position < 4 else None if made.position == 9 else 0.1
+        found = (revised(made, mine), replace(revised(made, its), judge="other"))
+        return outcome(made, *found, revisions=(revision(made, a_round(1, "better")),))
+
+    rows = [row(number) for number in range(10)]
+    asked = Recipe.model_validate(
+        {
+            "sources": [{"kind": "hh-rlhf"}],
+            "engines": {name: {"kind": "scripted", "model": name} for name in ("toy", "other")},
+            "roles": {"judge": ["toy", "other"]},
+            "feedback": {"pairs": ["revised"]},
+        }
+    )
+    build(tmp_path, rows, [judged(made) for made in rows], asked)
+    comparison = compare(tmp_path / "dataset")
+    assert comparison.revisions is not None
+    first, second = comparison.revisions.judges
+    assert (first.judge, first.preferred.count, first.preferred.n, first.ahead.value) == ("toy", 8, 9, None)
+    assert (second.judge, second.preferred.count, second.preferred.n) == ("other", 4, 9)
+    assert first.preferred == comparison.revisions.preferred
+    # on the first nine pairs: 8.5 of 9 against 4 of 9
+    assert second.ahead.value == pytest.approx(4.5 / 9)
+    assert (second.ahead.low or 0.0) > 0
+    text = about_revisions.revisions(comparison)
+    assert "How often each judge prefers the revision" in text
+    assert "Only the last usable text of each response is judged" in text
 
 
 def test_the_preference_for_revisions_is_told_beside_their_length(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from cai.report.markup import Html, tag, visible
 from cai.report.page import page, policy
 from cai.report.rows import Names, embedded, records
 from cai.report.selection import PLACES, select
+from cai.report.tables import below
 from cai.report.traces import Places, find_rows, read_rows
 from tests.report_inputs import HOSTILE, HOSTILE_SUBSET, ROWS, items, made_run
 from tests.test_cli import _cai as cai
@@ -349,8 +350,32 @@ def test_the_page_says_the_figures_of_the_comparison(made: tuple[Path, Compariso
         assert text_of.rate_interval(rate) in text
     for item in comparison.principles:
         assert item.principle in text
-        assert text_of.share(item.order_consistency.value, 0) in text
+        assert below(text_of.share_text(item.order_consistency)) in written
     assert comparison.verdict[0].replace(" %", "\u00a0%") in text
+
+
+def test_revisions_and_the_judge_stand_with_their_intervals(
+    made: tuple[Path, Comparison], written: str
+) -> None:
+    found = made[1].revisions
+    assert found is not None
+    for turn in found.rounds:
+        assert below(text_of.share_text(turn.usable)) in written
+        assert below(text_of.share_text(turn.kept_share)) in written
+        assert below(text_of.estimate_text(turn.length_ratio, 2)) in written
+    for change in found.changes:
+        for side in (change.before, change.after):
+            shown = text_of.estimate_text(side, 1) if change.measure == "words" else text_of.share_text(side)
+            assert below(shown) in written
+    for kind in made[1].judging.values():
+        assert below(text_of.share_text(kind.order_consistency)) in written
+        assert below(text_of.share_text(kind.option_mass)) in written
+
+
+def test_a_share_is_written_with_its_interval() -> None:
+    assert text_of.share_text(Rate(0.5, 0.25, 0.75, 2, 4)).replace("\u00a0", " ") == "50.0 % (25.0 to 75.0)"
+    assert text_of.share_text(Estimate(0.5, None, None, 4)).replace("\u00a0", " ") == "50.0 %"
+    assert text_of.share_text(Estimate(None, None, None, 0)) == text_of.NONE
 
 
 def test_a_run_with_nothing_in_it_says_so_in_sentences(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ from cai.dataset.records import HARMFUL
 from cai.errors import RunError
 
 KINDS = ("human", "revised", "sampled")
+_SUMMARY = {"settings", "generation", "rows", "finished", "not_finished", "excluded"}
+"""What a comparison takes from a dataset's accounts."""
 
 
 def compare(dataset_folder: Path, planted: Mapping[str, Planted] | None = None) -> Comparison:
@@ -71,9 +73,7 @@ def compare(dataset_folder: Path, planted: Mapping[str, Planted] | None = None) 
         other_judges=_other_judges(traces, names[1:]),
         between_judges=_between(judge, others, human.pairs, second, seed),
         harm=harm_figures(judge, human.pairs, traces),
-        revisions=revision_figures(
-            traces, kinds["revised"].pairs, dataset_folder, settings.get("same_model")
-        ),
+        revisions=revision_figures(traces, names, dataset_folder, settings.get("same_model")),
         lists=lists.row_lists(human.pairs, human.opinions, second, tie_threshold, seed, planted),
         disagreements=disagreements(traces, human.pairs, human.opinions, tie_threshold),
         planted=planted_figures(human.pairs, planted) if planted is not None else None,
@@ -97,16 +97,25 @@ def _constants() -> Constants:
 def _summary(dataset_folder: Path) -> dict[str, Any]:
     path = dataset_folder / "summary.json"
     try:
-        summary: dict[str, Any] = orjson.loads(path.read_bytes())
+        summary: Any = orjson.loads(path.read_bytes())
     except FileNotFoundError as error:
         run = dataset_folder.parent
         raise RunError(f"There is no dataset in {dataset_folder}.", f"Type: cai dataset {run}") from error
-    if "noise_floor" not in summary["settings"]:
+    except orjson.JSONDecodeError:
+        summary = {}
+    settings = summary.get("settings") if isinstance(summary, dict) else None
+    if not isinstance(settings, dict) or not summary.keys() >= _SUMMARY:
+        raise RunError(
+            f"{path} is damaged.",
+            f"Build the dataset again (it is made from the store). Type: cai dataset {dataset_folder.parent}",
+        )
+    if "noise_floor" not in settings:
         raise RunError(
             f"The dataset in {dataset_folder} was built by an earlier version and lacks columns.",
             f"Type: cai dataset {dataset_folder.parent}",
         )
-    return summary
+    made: dict[str, Any] = summary
+    return made
 
 
 @dataclass(frozen=True)

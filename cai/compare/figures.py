@@ -2,7 +2,9 @@
 
 Every rate carries its count and its interval (estimates.py). Where nothing was counted, value and
 interval are null; a figure is never NaN. Intervals are at 95 %. Pairs that share a prompt's first
-turn are one cluster, and intervals allow for it.
+turn are one cluster, and intervals and tests allow for it, except: phrases, the share of answers A
+(one pair is the cluster), and what is held against a planted or a person's truth. Calibration errors
+(ece, rms_debiased, ece_after) and the cells of principle matrices have no interval.
 
 `json_schema` gives the JSON Schema of the file. A change of form is a change of `FORM`.
 
@@ -28,6 +30,7 @@ from cai.compare.person_figures import PersonFigures
 from cai.compare.revision_figures import (
     Change,
     FlagFigures,
+    JudgesRevisions,
     OwnRevisions,
     Phrase,
     Preferred,
@@ -344,6 +347,7 @@ __all__ = [
     "Group",
     "HarmFigures",
     "JudgePair",
+    "JudgesRevisions",
     "Judging",
     "Labeller",
     "ListedRow",

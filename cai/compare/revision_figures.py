@@ -50,7 +50,7 @@ class Change:
 class Preferred:
     """How often the judge prefers the revision, over labelled revised pairs of one kind.
 
-    `by`: round (that the judged text came from) or principle (that led its last round);
+    `by`: round (that the judged text, the last usable one, came from) or principle (that led its last round);
     `name`: which.
     """
 
@@ -76,6 +76,18 @@ class OwnRevisions:
     shorter: Rate
     as_long: Rate
     at_equal_length: Estimate
+
+
+@dataclass(frozen=True)
+class JudgesRevisions:
+    """How often one judge prefers revisions: of the revised pairs that it labels, and with ties as one
+    half of those it judged. `ahead`: the first judge's share with ties as one half minus this one's,
+    paired, on the pairs that both judged; for the first judge nothing."""
+
+    judge: str
+    preferred: Rate
+    ties_half: Rate
+    ahead: Estimate
 
 
 @dataclass(frozen=True)
@@ -109,7 +121,9 @@ class RevisionFigures:
     `revised`: responses that were revised, in one or more rounds. `usable`: share with a usable
     text at the end; `unchanged`: share of those whose text is the original's. `preferred`: how
     often the judge prefers the last usable text, over labelled pairs; `preferred_ties_half`: with
-    ties as one half; `preferred_by`: the same by round and by principle. `changes`: before and
+    ties as one half; `preferred_by`: the same by round and by principle (of the last usable text
+    only, since no other is judged: a round's line holds the responses whose last usable text came from
+    it); `judges`: the same by each judge, the one that makes the labels first. `changes`: before and
     after, by measure and round. `phrases`: of `phrase_texts` revisions at most; `phrase_share`:
     the share of them that hold a listed phrase (the sign of over-training in 2212.08073, section 4.3).
     """
@@ -120,6 +134,7 @@ class RevisionFigures:
     preferred: Rate
     preferred_ties_half: Rate
     preferred_by: tuple[Preferred, ...]
+    judges: tuple[JudgesRevisions, ...]
     own: OwnRevisions
     rounds: tuple[RoundFigures, ...]
     changes: tuple[Change, ...]

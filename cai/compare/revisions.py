@@ -6,7 +6,7 @@ What this module does not know: files, texts, how figures are shown.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cai.compare import regression, statistics
+from cai.compare.agreement import score
 from cai.compare.figures import (
     Change,
     Estimate,
     FlagFigures,
+    JudgesRevisions,
     OwnRevisions,
     Preferred,
     Rate,
@@ -36,16 +38,17 @@ Ints = NDArray[np.int64]
 
 
 def revision_figures(
-    traces: Traces, pairs: Table, folder: Path, same_model: bool | None
+    traces: Traces, judges: Sequence[str], folder: Path, same_model: bool | None
 ) -> RevisionFigures | None:
     """The figures of all revisions, or None where nothing was revised.
 
-    `pairs`: those of kind `revised`, whose first response is the revision. `folder`: the dataset's,
-    for the texts.
+    `judges`: by name, the one that makes the labels first. `folder`: the dataset's, for the texts.
     """
     revisions = traces.revisions
     if len(revisions) == 0:
         return None
+    by_judge = [(name, _judged_by(traces, name)) for name in judges or ("",)]
+    pairs = by_judge[0][1]
     usable = ~np.isnan(revisions["final_round"])
     cluster = revisions["cluster"]
     preferred, ties_half = _preferred(pairs["label"], pairs["cluster"])
@@ -57,6 +60,7 @@ def revision_figures(
         preferred=preferred,
         preferred_ties_half=ties_half,
         preferred_by=_preferred_by(traces, pairs),
+        judges=tuple(_by_judge(name, own, pairs) for name, own in by_judge if len(own)),
         own=_own(pairs, same_model),
         rounds=_rounds(traces),
         changes=_changes(traces),
@@ -67,13 +71,32 @@ def revision_figures(
     )
 
 
+def _judged_by(traces: Traces, judge: str) -> Table:
+    """The revised pairs of one judge, whose first response is the revision; `key` names each pair."""
+    chosen = (traces.pairs["kind"] == traces.code("revised")) & (traces.pairs["judge"] == traces.code(judge))
+    pairs = traces.pairs.where(chosen)
+    return Table({**pairs.columns, "key": pairs["position"] * len(traces.names) + pairs["about"]})
+
+
+def _by_judge(judge: str, own: Table, first: Table) -> JudgesRevisions:
+    """One judge's preference for revisions, beside the first judge's (`first`) on the same pairs."""
+    shares = _preferred(own["label"], own["cluster"])
+    if own is first:
+        return JudgesRevisions(judge, *shares, Estimate(None, None, None, 0))
+    _, here, there = np.intersect1d(first["key"], own["key"], return_indices=True)
+    both = (first["label"][here] != ABSTAINED) & (own["label"][there] != ABSTAINED)
+    here, there = here[both], there[both]
+    scores = score(first["label"][here]), score(own["label"][there])
+    return JudgesRevisions(judge, *shares, statistics.bounded_difference(*scores, first["cluster"][here]))
+
+
 def _preferred(label: NDArray[Any], cluster: Ints) -> tuple[Rate, Rate]:
     """How often the first response is preferred: of labelled pairs; of all, ties as one half."""
     labelled, there = np.abs(label) == 1, label != ABSTAINED
-    score = np.where(label == FIRST, 1.0, np.where(labelled, 0.0, 0.5))
+    scores = score(label)
     return (
         statistics.clustered_share(label[labelled] == FIRST, cluster[labelled]),
-        statistics.clustered_share(score[there], cluster[there]),
+        statistics.clustered_share(scores[there], cluster[there]),
     )
 
 
@@ -89,11 +112,11 @@ def _final_rounds(traces: Traces) -> tuple[Ints, Ints]:
 
 
 def _preferred_by(traces: Traces, pairs: Table) -> tuple[Preferred, ...]:
-    """By the round that the judged text came from, and by the principle that led that round."""
+    """By the round that the judged text (the last usable one) came from, and by the principle that led it."""
     keys, rounds = _final_rounds(traces)
     if len(keys) == 0 or len(pairs) == 0:
         return ()
-    wanted = pairs["position"] * len(traces.names) + pairs["about"]
+    wanted = pairs["key"]
     place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     matched = keys[place] == wanted
     own, final = pairs.where(matched), rounds[place[matched]]

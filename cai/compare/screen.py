@@ -120,10 +120,10 @@ def _main(console: Console, comparison: Comparison) -> None:
     console.print(table)
     found = comparison.calibration
     ece = "none" if found.ece is None else f"{found.ece:.3f} (by chance {found.ece_by_chance or 0:.3f})"
-    area = "none" if found.auroc.value is None else f"{found.auroc.value:.3f}"
-    loss = "none" if found.log_loss.value is None else f"{found.log_loss.value:.3f}"
     _note(console, "says: share of pairs on which it prefers one; ahead: in points, paired")
-    _line(console, "Soft label", f"log-loss {loss} (a coin: 0.693), AUROC {area}, calibration error {ece}")
+    _line(console, "Kappa of the AI", figure(comparison.kappa))
+    _line(console, "Soft label, log-loss (a coin: 0.693)", figure(found.log_loss))
+    _line(console, "AUROC (a coin: 0.5)", f"{figure(found.auroc)}; calibration error {ece}")
 
 
 def _groups(console: Console, comparison: Comparison) -> None:
@@ -172,7 +172,7 @@ def _biases(console: Console, comparison: Comparison) -> None:
     human, ai = comparison.bias("human"), comparison.bias("ai")
     if human is None or ai is None:
         return
-    _title(console, "What each labeller tends to prefer, on the same pairs")
+    _title(console, "What the AI and the human tend to prefer, on the same pairs")
     table = _table("", "AI", "human", right=(1, 2))
     for name in ("longer", "refusal", "evasion", "question"):
         rates: tuple[Rate, Rate] = (getattr(ai, name), getattr(human, name))
@@ -194,7 +194,9 @@ def _revisions(console: Console, comparison: Comparison) -> None:
     if found is None:
         return
     _title(console, f"Revisions of {found.revised:,} responses")
-    _line(console, "Preferred to the original", f"{percent(found.preferred)}; usable {_short(found.usable)}")
+    _line(
+        console, "Preferred to the original", f"{percent(found.preferred)}; usable {_interval(found.usable)}"
+    )
     last = max((change.round for change in found.changes), default=0)
     named = {"harm": "P(harmful)", "refuses": "refusals", "evades": "evasions", "words": "words"}
     for change in found.changes:
@@ -203,7 +205,7 @@ def _revisions(console: Console, comparison: Comparison) -> None:
             text = f"{figure(change.before, digits)} -> {figure(change.after, digits)}"
             _line(console, f"{named[change.measure]}, after round {last}", text)
     if found.phrases:
-        phrases = "; ".join(f'"{phrase.text}" {_short(phrase.revisions)}' for phrase in found.phrases[:3])
+        phrases = "; ".join(f'"{phrase.text}" {_interval(phrase.revisions)}' for phrase in found.phrases[:3])
         _line(console, "Stock phrases", phrases)
     flags = ", ".join(f"{flag.flag} {flag.rounds.count:,.0f}" for flag in found.flags) or "none"
     _line(console, "Flags, in rounds", flags)
@@ -227,8 +229,6 @@ def _rows(console: Console, comparison: Comparison) -> None:
         ids = ", ".join(row.row_id[:12] for row in item.rows[:3])
         truth = ""
         if item.precision is not None and item.recall is not None and item.recall.n:
-            truth = (
-                f"; planted: {_short(item.precision)} of them true, {_short(item.recall)} of the true ones"
-            )
+            truth = f"; planted: {_interval(item.precision)} of them true, {_interval(item.recall)} of the true ones"
         _line(console, f"{item.name} ({item.total:,})", ids + truth)
     _note(console, "who is right cannot be told from these labels alone; all figures: comparison.json")

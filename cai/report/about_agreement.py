@@ -11,7 +11,7 @@ from cai.compare.figures import Breakdown, Comparison, Group, Labeller, Recalibr
 from cai.report import charts, numbers
 from cai.report.links import rows_link
 from cai.report.markup import Child, Html, join, tag
-from cai.report.tables import Head, more, note, paragraph, section, table
+from cai.report.tables import Head, below, more, note, paragraph, section, table
 
 _TITLES = {
     "subset": "by subset",
@@ -212,7 +212,11 @@ def calibration(comparison: Comparison) -> Html | None:
         ["log-loss (a coin: 0.693)", numbers.number(found.log_loss.value), numbers.interval(found.log_loss)],
         ["Brier score (a coin: 0.250)", numbers.number(found.brier.value), numbers.interval(found.brier)],
         ["calibration error, ECE", numbers.number(found.ece), _by_chance(found.ece_by_chance)],
-        ["calibration error, debiased (root mean square)", numbers.number(found.rms_debiased), ""],
+        [
+            "calibration error, debiased (root mean square)",
+            numbers.number(found.rms_debiased),
+            "not computed",
+        ],
         [
             "AUROC: ranks pairs (chance: 0.5)",
             numbers.number(found.auroc.value),
@@ -233,7 +237,9 @@ def calibration(comparison: Comparison) -> Html | None:
             "Calibration of the raw probability as a forecast of the human label",
             [Head("figure", "words"), Head("value"), Head("95 % interval")],
             figures,
-            "For each pair a draw decides which response the forecast is about, so that the human label is no constant.",
+            "For each pair a draw decides which response the forecast is about, so that the human label is no constant. "
+            "Calibration errors have no interval: they are biased upwards, and resampling them would not cover the truth; "
+            "what chance alone would show stands beside.",
         ),
         _recalibrated(found.recalibrations),
     )
@@ -259,8 +265,8 @@ def _recalibrated(found: Sequence[Recalibration]) -> Html | None:
         rows.append(
             [
                 f"{item.method}{slope}",
-                numbers.number(item.before.value),
-                numbers.number(item.after.value),
+                below(numbers.estimate_text(item.before)),
+                below(numbers.estimate_text(item.after)),
                 f"{numbers.signed(item.difference.value)} ({numbers.interval(item.difference)})",
                 numbers.number(item.ece_after),
             ]

@@ -13,7 +13,7 @@ from cai.report import charts, numbers
 from cai.report.about_agreement import scanned
 from cai.report.links import rows_link
 from cai.report.markup import Child, Html, join, tag
-from cai.report.tables import Head, more, note, paragraph, section, table
+from cai.report.tables import Head, below, more, note, paragraph, section, table
 
 _MEASURES = {
     "harm": "P(harmful), mean",
@@ -41,6 +41,7 @@ def revisions(comparison: Comparison) -> Html:
         "revisions",
         title,
         _preferred(found),
+        _judges(found),
         _changes(found),
         _rounds(found),
         _preferred_by(found),
@@ -79,9 +80,38 @@ def _preferred(found: RevisionFigures) -> Html:
     equal = own.at_equal_length
     if equal.value is not None:
         said += (
-            f"At equal length it would prefer {numbers.share(equal.value)} of the revisions, by a regression."
+            f"At equal length it would prefer {numbers.share_text(equal)} of the revisions, by a regression."
         )
     return table(f"Revisions of {found.revised:,} responses", heads, rows, said or None)
+
+
+def _judges(found: RevisionFigures) -> Html | None:
+    """Whether the judge that revised likes its own words more than another judge does."""
+    if len(found.judges) < 2:
+        return None
+    heads = [
+        Head("judge", "words"),
+        Head("prefers the revision"),
+        Head("ties half"),
+        Head("n"),
+        Head("the first judge prefers it more by"),
+    ]
+    rows: list[list[Child]] = [
+        [
+            item.judge,
+            below(numbers.share_text(item.preferred)),
+            below(numbers.share_text(item.ties_half)),
+            f"{item.preferred.n:,}",
+            numbers.points(item.ahead),
+        ]
+        for item in found.judges
+    ]
+    return table(
+        "How often each judge prefers the revision",
+        heads,
+        rows,
+        "Of the pairs that it labels; the last column on the pairs that both judged, ties as half.",
+    )
 
 
 def _changes(found: RevisionFigures) -> Html | None:
@@ -108,12 +138,13 @@ def _change(item: Change) -> list[Child]:
     shares = item.measure in _SHARES
     before, after = item.before.value, item.after.value
     if shares:
-        shown = [numbers.share(before), numbers.share(after), numbers.points(item.difference)]
+        sides = [below(numbers.share_text(item.before)), below(numbers.share_text(item.after))]
+        shown: list[Child] = [*sides, numbers.points(item.difference)]
     else:
         value = numbers.signed(item.difference.value, 1)
         shown = [
-            numbers.number(before, 1),
-            numbers.number(after, 1),
+            below(numbers.estimate_text(item.before, 1)),
+            below(numbers.estimate_text(item.after, 1)),
             f"{value} ({numbers.interval(item.difference, 1)})",
         ]
     chart = charts.dumbbell(before, after) if shares else ""
@@ -135,10 +166,10 @@ def _rounds(found: RevisionFigures) -> Html | None:
         [
             str(item.number),
             f"{item.n:,}",
-            numbers.share(item.usable.value),
-            numbers.share(item.unchanged.value),
-            numbers.share(item.kept_share.value),
-            numbers.number(item.length_ratio.value, 2),
+            below(numbers.share_text(item.usable)),
+            below(numbers.share_text(item.unchanged)),
+            below(numbers.share_text(item.kept_share)),
+            below(numbers.estimate_text(item.length_ratio, 2)),
         ]
         for item in found.rounds
     ]
@@ -171,8 +202,12 @@ def _preferred_by(found: RevisionFigures) -> Html | None:
             ]
             for item in own
         ]
-        parts.append(table(f"How often the revision is preferred, by {by}", heads, rows))
-    return more("Preferred, by round and by principle", parts) if parts else None
+        meaning = (
+            "Only the last usable text of each response is judged: a line holds those whose last usable text came "
+            f"from this {by}."
+        )
+        parts.append(table(f"How often the last revision is preferred, by {by}", heads, rows, meaning))
+    return more("Preferred, by last round and its principle", parts) if parts else None
 
 
 def _phrases(found: RevisionFigures, most: int) -> Html:
@@ -180,20 +215,21 @@ def _phrases(found: RevisionFigures, most: int) -> Html:
         return note("No phrase stands in revisions far more often than in what they revise.")
     heads = [Head("phrase", "words"), Head("in revisions"), Head("in originals"), Head("a row", "left")]
     rows = [_phrase(number, item) for number, item in enumerate(found.phrases)]
-    held = f"{numbers.share(found.phrase_share.value)} of {found.phrase_texts:,} revisions hold one of them"
+    held = f"{numbers.share_text(found.phrase_share)} of {found.phrase_texts:,} revisions hold one of them"
     return table(
         "What revisions repeat: words in a row that they hold far more often than the originals",
         heads,
         rows,
-        f"{held} (at most {most:,} were searched). Many: a sign of over-training, as the CAI paper notes.",
+        f"{held} (at most {most:,} were searched). Many: a sign of over-training, as the CAI paper notes. "
+        "These intervals take texts as independent.",
     )
 
 
 def _phrase(number: int, item: Phrase) -> list[Child]:
     return [
         tag("span", "hidden", data_text=number),
-        numbers.share(item.revisions.value),
-        numbers.share(item.originals.value),
+        below(numbers.share_text(item.revisions)),
+        below(numbers.share_text(item.originals)),
         _rows(item.rows[:1]),
     ]
 

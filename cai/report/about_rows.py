@@ -16,7 +16,7 @@ from cai.report import charts, numbers
 from cai.report.links import command, rows_link
 from cai.report.markup import Child, Html, join, tag
 from cai.report.selection import rule
-from cai.report.tables import Head, note, paragraph, section, table
+from cai.report.tables import Head, below, note, paragraph, section, table
 
 LIST_NAMES = {
     "flips": "flip",
@@ -147,7 +147,7 @@ def lists(comparison: Comparison) -> Html | None:
         line: list[Child] = [rows_link(item.name, list=item.name), f"{item.total:,}", item.about]
         if known:
             for rate in (item.precision, item.recall):
-                line.append(numbers.NONE if rate is None else numbers.share(rate.value))
+                line.append(numbers.NONE if rate is None else below(numbers.share_text(rate)))
         rows.append(line)
     meaning = "Precision and recall: of the whole list, against the planted truth." if known else None
     return table("Lists of rows that deserve a look", heads, rows, meaning)

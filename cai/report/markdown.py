@@ -37,7 +37,8 @@ def markdown(comparison: Comparison) -> str:
     parts.append(_right(comparison))
     confidence = f"{100 * comparison.constants.confidence:g}"
     parts.append(
-        f"In brackets: {confidence} % intervals; pairs that share a prompt's first turn are one cluster."
+        f"In brackets: {confidence} % intervals; pairs that share a prompt's first turn are one cluster, except for "
+        "phrases, the letter answered, and figures against a planted truth."
     )
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -61,22 +62,18 @@ def _key(comparison: Comparison) -> str:
         ["judged pairs with a label", numbers.rate_text(found.coverage)],
         ["Cohen's kappa", numbers.estimate_text(comparison.kappa)],
         ["log-loss (a coin: 0.693)", numbers.estimate_text(calibration.log_loss)],
-        ["calibration error, ECE", numbers.number(calibration.ece)],
+        ["calibration error, ECE (no interval)", numbers.number(calibration.ece)],
         ["AUROC", numbers.estimate_text(calibration.auroc)],
     ]
     judging = comparison.judging.get("human")
     if judging is not None:
         rows.append(["the judge answers A", numbers.rate_text(judging.first_position)])
-        rows.append(["principles whose orders agree, mean", _percent(judging.order_consistency.value)])
+        rows.append(["principles whose orders agree, mean", numbers.share_text(judging.order_consistency)])
     for labeller, name in (("ai", "the AI"), ("human", "the human")):
         bias = comparison.bias(labeller)
         if bias is not None:
             rows.append([f"{name} prefers the longer response", numbers.rate_text(bias.longer)])
     return _table(["figure", "value (interval, n)"], rows)
-
-
-def _percent(value: float | None) -> str:
-    return numbers.share(value)
 
 
 def _baselines(comparison: Comparison) -> str:
@@ -108,7 +105,7 @@ def _principles(comparison: Comparison) -> str:
         [
             _plain(item.principle),
             numbers.rate_text(item.agreement),
-            numbers.share(item.order_consistency.value, 0),
+            numbers.share_text(item.order_consistency),
         ]
         for item in comparison.principles
     ]
@@ -138,7 +135,7 @@ def _revisions(found: RevisionFigures) -> str:
     for item in found.changes:
         if item.measure in ("harm", "refuses", "evades"):
             name = {"harm": "P(harmful)", "refuses": "refusals", "evades": "evasions"}[item.measure]
-            change = f"{_percent(item.before.value)} → {_percent(item.after.value)}, {numbers.points(item.difference)}"
+            change = f"{numbers.share_text(item.before)} → {numbers.share_text(item.after)}, {numbers.points(item.difference)}"
             rows.append([f"{name}, round {item.round}", change])
     return _table([f"revisions of {found.revised:,} responses", "value (interval, n)"], rows)
 

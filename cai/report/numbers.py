@@ -56,6 +56,15 @@ def rate_text(rate: Rate) -> str:
     return f"{share(rate.value)} ({rate_interval(rate)}, n {rate.n:,})"
 
 
+def share_text(estimate: Estimate | Rate) -> str:
+    """A share without its count: `88.0 % (82.7 to 91.9)`."""
+    if estimate.value is None:
+        return NONE
+    if estimate.low is None or estimate.high is None:
+        return share(estimate.value)
+    return f"{share(estimate.value)} ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
+
+
 def estimate_text(estimate: Estimate, digits: int = 3) -> str:
     """`0.759 (0.652 to 0.837)`, or `none`."""
     if estimate.value is None:

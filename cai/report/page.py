@@ -195,8 +195,8 @@ def _made(comparison: Comparison) -> Html:
     settings = [[name, str(value)] for name, value in comparison.settings.items()]
     constants = comparison.constants
     made_with = (
-        f"Intervals are at {100 * constants.confidence:g} % and take pairs that share a prompt's first turn as "
-        f"one cluster; bootstraps draw {constants.resamples:,} times. The generation is {comparison.generation}."
+        f"Intervals are at {100 * constants.confidence:g} %. They and the tests take pairs that share a prompt's first turn as "
+        f"one cluster, except for phrases, places (A or B) and figures against a planted or a person's truth; bootstraps draw {constants.resamples:,} times. The generation is {comparison.generation}."
     )
     return section(
         "made",

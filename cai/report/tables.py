@@ -57,6 +57,14 @@ def _cell(head: Head, cell: Child, first: bool) -> Html:
     return tag("td", cell, role="cell", class_=head.kind, data_name=head.name or None)
 
 
+def below(figure: str) -> Html:
+    """`value (interval)` on two lines, so that a table of many figures stays narrow."""
+    value, _, interval = figure.partition(" (")
+    if not interval:
+        return join([value])
+    return join([value, tag("br"), tag("span", interval.removesuffix(")"), class_="quiet")])
+
+
 def more(summary: str, *children: Child) -> Html:
     """Something to open."""
     return tag("details", tag("summary", summary), *children)
