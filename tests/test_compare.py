@@ -17,6 +17,7 @@ from sklearn.metrics import brier_score_loss, cohen_kappa_score
 
 from cai.compare import Comparison, Planted, compare, print_comparison, write_comparison
 from cai.compare.figures import json_schema
+from cai.compare.screen import figure
 from cai.conversation import Turn
 from cai.digest import draw
 from cai.errors import RunError
@@ -397,6 +398,8 @@ def test_the_screen_form_fits_its_width_and_says_what_figures_mean(
     if count == 30:
         assert "The AI agrees with the human label on" in text.getvalue()
         assert "shorter wins" in text.getvalue()
+        for estimate in (found.kappa, found.calibration.log_loss, found.calibration.auroc):
+            assert figure(estimate) in " ".join(text.getvalue().split())
         assert "p0" in text.getvalue()
 
 
@@ -417,6 +420,15 @@ def test_the_written_file_is_what_the_schema_says(tmp_path: Path) -> None:
     schema = json_schema()
     assert set(schema["properties"]) == set(orjson.loads(text))
     assert schema["$defs"]["Rate"]["required"] == ["value", "low", "high", "count", "n"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"settings": {}}', '{"settings": 3, "rows": 1}'])
+def test_a_damaged_summary_is_named_with_what_to_type(tmp_path: Path, text: str) -> None:
+    build(tmp_path, [row(0)], [outcome(row(0), human(row(0), 0.9))])
+    (tmp_path / "dataset" / "summary.json").write_text(text)
+    with pytest.raises(RunError, match=r"summary\.json is damaged.*") as raised:
+        compare(tmp_path / "dataset")
+    assert "cai dataset" in raised.value.remedy
 
 
 def test_a_dataset_of_an_earlier_form_is_to_be_built_again(tmp_path: Path) -> None:

@@ -240,6 +240,7 @@ def test_another_judge_stands_in_the_main_table_and_beside_the_first(tmp_path: P
         7,
         9,
     )
+    assert (between.coverage.count, between.coverage.n) == (9, 10)
     assert [item.judge for item in found.other_judges] == ["other"]
     assert found.judging["human"].judge == "toy"
     assert [item.labeller for item in found.biases] == ["human", "ai", "ai given human", "judge other"]

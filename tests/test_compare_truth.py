@@ -442,6 +442,15 @@ def test_scores_say_one_for_the_humans_choice_and_half_for_silence() -> None:
     )
 
 
+def test_a_lead_over_silence_stays_within_half() -> None:
+    ai, cluster = np.full(20, FIRST), np.arange(20)
+    found, own = contest.ahead(ai, np.full(20, TIE), cluster, 0, "chance"), statistics.rate(20, 20)
+    assert own.low is not None
+    assert (found.value, found.low, found.high) == pytest.approx((0.5, own.low - 0.5, 0.5))
+    turned = contest.ahead(np.full(20, SECOND), np.full(20, TIE), cluster, 0, "chance")
+    assert (turned.value, turned.low, turned.high) == pytest.approx((-0.5, -0.5, 0.5 - own.low))
+
+
 def test_a_lead_without_exception_on_a_few_pairs_is_no_certainty() -> None:
     found = contest.ahead(np.full(8, FIRST), np.full(8, SECOND), np.arange(8), 0, "x")
     assert (found.value, found.high) == (1.0, 1.0)

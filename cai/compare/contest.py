@@ -94,8 +94,13 @@ def ahead(ai: Labels, other: Labels, cluster: NDArray[np.int64], seed: int, name
     """How much more often the AI agrees with the human than another does, ties as half, paired.
 
     Where every resample gives the same (the two differ alike on all pairs), the interval is that
-    of a share: a few pairs without an exception are no certainty.
+    of a share: a few pairs without an exception are no certainty. Ahead of one that never says
+    anything, the lead is the AI's own share less one half.
     """
+    if len(ai) and not np.any(np.abs(other) == 1):
+        own = statistics.clustered_share(score(ai), cluster)
+        value, low, high = (None if end is None else end - 0.5 for end in (own.value, own.low, own.high))
+        return Estimate(value, low, high, own.n)
     lead = score(ai) - score(other)
     columns = [np.rint(2 * lead), np.ones(len(ai))]
     found = bootstrap.interval(columns, cluster, _mean_of_halves, seed, f"ahead of {name}")

@@ -104,10 +104,14 @@ class Bias:
 
 @dataclass(frozen=True)
 class JudgePair:
-    """Two judges on the human pairs that both label: agreement and kappa (cluster bootstrap)."""
+    """Two judges on the human pairs that both label: agreement and kappa (cluster bootstrap).
+
+    `coverage`: the share of human pairs that both label; ties and abstentions of either are left out.
+    """
 
     one: str
     other: str
+    coverage: Rate
     agreement: Rate
     kappa: Estimate
 

@@ -205,6 +205,7 @@ def between_judges(
                 JudgePair(
                     one,
                     other,
+                    statistics.clustered_share(both, cluster),
                     statistics.clustered_share(mine == its, cluster[both]),
                     clustered_kappa(mine, its, cluster[both], seed, f"{one} and {other}"),
                 )

@@ -19,7 +19,7 @@ from cai.report import charts, numbers
 from cai.report.about_agreement import scanned
 from cai.report.links import rows_link
 from cai.report.markup import Child, Html, join, tag
-from cai.report.tables import Head, more, note, paragraph, section, table
+from cai.report.tables import Head, below, more, note, paragraph, section, table
 
 _HEAT = (0.6, 0.7, 0.8, 0.9, 0.97)
 """From which pairwise agreement on a cell takes the next shade."""
@@ -70,8 +70,8 @@ def _principle(item: PrincipleFigures) -> list[Child]:
         numbers.share(agreement.value),
         numbers.rate_interval(agreement),
         numbers.share(against),
-        numbers.share(item.decided.value, 0),
-        numbers.share(item.order_consistency.value, 0),
+        below(numbers.share_text(item.decided)),
+        below(numbers.share_text(item.order_consistency)),
         scanned(item.scan),
         charts.strip(agreement),
     ]
@@ -94,7 +94,7 @@ def _matrix(matrix: PrincipleMatrix) -> Html | None:
     )
     region = tag("div", whole, class_="scroll", tabindex=0, role="region", aria_label=caption)
     meaning = note(
-        "Of the human pairs that both decide. Shaded: they agree in 60 % or more; in bold: in less than 40 %."
+        "Of the human pairs that both decide; cells have no intervals. Shaded: they agree in 60 % or more; in bold: in less than 40 %."
     )
     return tag("figure", tag("figcaption", caption), region, meaning)
 
@@ -132,15 +132,16 @@ def _behaviour(comparison: Comparison) -> Html:
         ("pairs judged", [f"{item.judged:,}" for _, item in columns]),
         ("single judgements", [f"{item.judgements:,}" for _, item in columns]),
         ("of these abstained", [_abstained(item) for _, item in columns]),
+        ("the same as a share", [_both(item.abstention) for _, item in columns]),
         ("answers A (50 %: no favourite place)", [_both(item.first_position) for _, item in columns]),
         ("same letter in both orders", [_both(item.same_place) for _, item in columns]),
         (
             "principles whose orders agree, mean",
-            [numbers.share(item.order_consistency.value) for _, item in columns],
+            [below(numbers.share_text(item.order_consistency)) for _, item in columns],
         ),
         (
             "probability on the options, mean",
-            [numbers.estimate_text(item.option_mass) for _, item in columns],
+            [below(numbers.share_text(item.option_mass)) for _, item in columns],
         ),
     ]
     heads = [Head("figure", "words"), *(Head(name) for name, _ in columns)]
@@ -172,10 +173,11 @@ def _biases(comparison: Comparison) -> Html | None:
         ["asks back, where one does", *(_counted(item.question) for item in labellers)],
     ]
     return table(
-        "What each labeller tends to prefer, on the same pairs",
+        "What each labeller tends to prefer",
         heads,
         rows,
-        "50 %: no leaning. Refusals and evasions are found by word patterns, which miss some.",
+        "Human and AI: on the same pairs, those that the AI labels; other judges: on those that each of "
+        "them labels. 50 %: no leaning. Refusals and evasions are found by word patterns, which miss some.",
     )
 
 
@@ -210,8 +212,11 @@ def _terms(comparison: Comparison) -> Html | None:
             term = next((found for found in item.terms if found.name == name), None)
             cells.append(numbers.NONE if term is None else numbers.estimate_text(term.coefficient, 2))
         rows.append(cells)
-    unit = next((item.length_unit_characters for item in regressed if item.length_unit_characters), None)
-    length = "" if unit is None else f" Length: for {unit:,.0f} characters more."
+    units = {item.length_unit_characters: _labeller(item) for item in reversed(regressed)}
+    said = ", ".join(f"{unit:,.0f} ({name})" for unit, name in reversed(units.items()) if unit)
+    if len(units) == 1:
+        said = said.split(" (")[0]
+    length = f" Length: for so many characters more: {said}." if said else ""
     return more(
         "The same in one regression",
         table(
@@ -226,18 +231,27 @@ def _terms(comparison: Comparison) -> Html | None:
 def _judges(comparison: Comparison) -> Html | None:
     if not comparison.between_judges:
         return None
-    heads = [Head("judges", "words"), Head("agreement"), Head("95 % interval"), Head("n"), Head("kappa")]
+    heads = [
+        Head("judges", "words"),
+        Head("agreement"),
+        Head("95 % interval"),
+        Head("n"),
+        Head("both label"),
+        Head("kappa"),
+    ]
     rows: list[list[Child]] = [
         [
             f"{item.one} and {item.other}",
             numbers.share(item.agreement.value),
             numbers.rate_interval(item.agreement),
             f"{item.agreement.n:,}",
-            numbers.estimate_text(item.kappa),
+            below(numbers.share_text(item.coverage)),
+            below(numbers.estimate_text(item.kappa)),
         ]
         for item in comparison.between_judges
     ]
-    return table("Agreement between judges, on human pairs", heads, rows)
+    meaning = "Of the pairs that both label; ties and abstentions of either are left out."
+    return table("Agreement between judges, on human pairs", heads, rows, meaning)
 
 
 def harm(comparison: Comparison) -> Html:
