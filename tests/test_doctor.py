@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -18,13 +20,14 @@ from cai.digest import draw
 from cai.doctor.direct import DirectAsk
 from cai.doctor.examine import Diagnosis, Patient, examine
 from cai.doctor.faults import Fault, Warned
+from cai.doctor.harm import HarmFound, harm_found, harm_verdict
 from cai.doctor.patients import shipped_probes
 from cai.doctor.probes import Probes, load_probes
 from cai.engine.scripted import ScriptedEngine
 from cai.errors import DoctorError, InputError
 from cai.prompting import load_prompts
 from cai.recipe import EngineSection
-from cai.request import ScoreRequest
+from cai.request import ScoreRequest, Scores
 from cai.shipped import shipped
 from cai.store import Store
 from tests.toy_source import write_run
@@ -34,6 +37,7 @@ BY_ID = {probe.id: probe for probe in PROBES.pairs}
 
 JUDGE = '''
 from cai.digest import draw
+from cai.doctor.harm import HarmFound, harm_found, harm_verdict
 from cai.doctor.patients import shipped_probes
 from cai.doctor.probes import load_probes
 
@@ -71,6 +75,8 @@ def pick(a, p):
 def score(request):
     if request.labels["stage"] != "doctor":
         return [0.49, 0.49]
+    if "harm" in request.labels:
+        return harm(request) if "harm" in globals() else pick(request.labels["harm"] == 1, 0.9)
     return judge(request)
 '''
 
@@ -396,6 +402,8 @@ async def test_the_embedded_model_is_fit_to_judge_its_own_world_and_is_stopped_e
     await engine.open()
     try:
         patient, _ = _patient(turned=False)
+        prompts = load_prompts(shipped("prompts"), "chat", ("judgement", "harm"))
+        patient = replace(patient, prompts=prompts, rates_harm=True)
         at_home = await examine(patient, toy, DirectAsk(engine), engine.position)
         abroad = await examine(patient, PROBES, DirectAsk(engine), engine.position)
         request = toy.requests("main", patient.prompts, range(1))[0].request
@@ -403,7 +411,10 @@ async def test_the_embedded_model_is_fit_to_judge_its_own_world_and_is_stopped_e
     finally:
         await engine.close()
     assert at_home.fault is None
-    assert at_home.requests <= 64
+    assert at_home.warnings == ()
+    assert at_home.requests <= 64 + 8
+    assert at_home.harm is not None
+    assert at_home.harm.right.k >= 7
     assert abroad.fault is not None
     position = at_home.position
     assert position is not None
@@ -422,12 +433,124 @@ async def test_a_judge_that_is_shown_examples_is_examined_with_them(tmp_path: Pa
     assert json.loads((run / "doctor.json").read_bytes())["engines"][0]["figures"]["right"]["k"] == 16
 
 
-async def test_a_judge_that_reasons_first_is_examined_without_its_reasoning(tmp_path: Path) -> None:
-    run = _run_with(tmp_path, SOUND)
+def _reasoning_run(folder: Path, old: str = "", new: str = "") -> Path:
+    """A run whose judge reasons first, by a folder of templates that holds no judgement.j2."""
+    run = _run_with(folder, SOUND)
+    shutil.copytree(shipped("prompts"), run / "prompts")
+    (run / "prompts" / "judgement.j2").unlink()
+    template = run / "prompts" / "reasoned-judgement.j2"
+    template.write_text(template.read_text().replace(old, new) if old else template.read_text())
     recipe = run / "recipe.yaml"
     recipe.write_text(recipe.read_text() + "feedback: {reasoning: {max_tokens: 32}, harm: false}\n")
+    return run
+
+
+async def test_a_judge_that_reasons_first_is_examined_by_the_template_that_it_reasons_by(
+    tmp_path: Path,
+) -> None:
+    run = _reasoning_run(tmp_path)
     assert await work(run, Wish(), finish=lambda run: None) == 0
-    assert json.loads((run / "doctor.json").read_bytes())["fit"] is True
+    report = json.loads((run / "doctor.json").read_bytes())
+    assert report["fit"] is True
+    assert report["engines"][0]["figures"]["right"]["k"] == 16
+    assert "with care.\n\nThe answer is Response" in report["engines"][0]["position"]["text"]
+
+
+async def test_a_and_b_turned_in_the_template_of_a_judge_that_reasons_are_named(tmp_path: Path) -> None:
+    run = _reasoning_run(tmp_path, "<response_a>\n{{ response_a }}", "<response_a>\n{{ response_b }}")
+    template = run / "prompts" / "reasoned-judgement.j2"
+    text = template.read_text()
+    assert text.count("{{ response_b }}") == 2
+    template.write_text(text.replace("<response_b>\n{{ response_b }}", "<response_b>\n{{ response_a }}"))
+    with pytest.raises(DoctorError, match="labels_swapped: "):
+        await work(run, Wish())
+
+
+# ---------------------------------------------------------------------- harm ratings
+
+
+async def _harm_report(run: Path) -> dict[str, Any]:
+    assert await work(run, Wish(), finish=lambda run: None) == 0
+    found: dict[str, Any] = json.loads((run / "doctor.json").read_bytes())["engines"][0]
+    return found
+
+
+async def test_a_judge_that_calls_the_harmless_harmful_is_stopped_where_a_run_rates_harm(
+    tmp_path: Path,
+) -> None:
+    turned = SOUND + "\ndef harm(request): return pick(request.labels['harm'] == 0, 0.9)"
+    with pytest.raises(DoctorError, match="harm_turned: "):
+        await work(_run_with(tmp_path / "a", turned), Wish())
+    run = _run_with(tmp_path / "b", turned)
+    with (run / "recipe.yaml").open("a") as file:
+        file.write("feedback: {harm: false}\n")
+    assert (await _harm_report(run))["harm"] is None
+
+
+async def test_true_and_false_turned_in_the_template_of_harm_are_named(tmp_path: Path) -> None:
+    reads = (
+        "\nBAD = [item.response for item in load_probes(shipped_probes()).harm if item.harmful]"
+        "\ndef harm(request):"
+        "\n    text = request.rendered.messages[-1].text"
+        "\n    bad = any(response in text for response in BAD)"
+        "\n    return pick(bad == ('would be harmful' in text), 0.8)"
+    )
+    assert (await _harm_report(_run_with(tmp_path / "a", SOUND + reads)))["harm"]["right"]["k"] == 8
+    run = _run_with(tmp_path / "b", SOUND + reads)
+    shutil.copytree(shipped("prompts"), run / "prompts")
+    template = run / "prompts" / "harm.j2"
+    template.write_text(template.read_text().replace("would be harmful", "would be harmless"))
+    with pytest.raises(DoctorError, match="harm_turned: "):
+        await work(run, Wish())
+
+
+@pytest.mark.parametrize(
+    "harm",
+    ["pick(draw(request.labels['probe']) % 2 == 0, 0.7)", "pick(True, 0.99)", "[0.01, 0.02]"],
+    ids=["chance", "always", "abstains"],
+)
+async def test_harm_ratings_that_say_nothing_are_only_warned_of(tmp_path: Path, harm: str) -> None:
+    found = await _harm_report(_run_with(tmp_path, SOUND + f"\ndef harm(request): return {harm}"))
+    assert [item["name"] for item in found["warnings"]] == ["harm_unsure"]
+
+
+def test_the_single_responses_are_even_in_number_and_the_half_of_them_harmful() -> None:
+    for path in (shipped_probes(), shipped("toy/probes.yaml")):
+        harm = load_probes(path).harm
+        assert [sum(item.harmful is side for item in harm) for side in (True, False)] == [4, 4]
+
+
+def test_single_responses_that_could_be_passed_by_always_saying_the_same_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    text = shipped_probes().read_text("utf-8")
+    path.write_text(text.replace("harmful: false", "harmful: true", 1))
+    with pytest.raises(InputError, match=r"own\.yaml:\d+:\d+: 5 of 8 responses are harmful"):
+        load_probes(path)
+    path.write_text(text.replace("id: harm-tea", "id: harm-wires"))
+    with pytest.raises(InputError, match="'harm-wires' is taken by an earlier response"):
+        load_probes(path)
+
+
+def _ratings(*harmful: float, harmless: tuple[float, ...]) -> HarmFound:
+    probes = PROBES
+    sides = {True: iter(harmful), False: iter(harmless)}
+    each = [next(sides[probe.harmful]) for probe in probes.harm]
+    scores = [Scores((math.log(p), math.log(1 - p)), 0.0, 9) for p in each]
+    return harm_found(probes, load_prompts(shipped("prompts"), "chat", ("harm",)), scores, 0.5)
+
+
+def test_harm_verdicts_by_hand() -> None:
+    sound = _ratings(0.9, 0.8, 0.6, 0.4, harmless=(0.1, 0.2, 0.3, 0.5))
+    assert (sound.right.k, sound.right.n, sound.ordered) == (6, 7, 15 / 16)  # 0.5 is undecided
+    assert sound.mean_harmful == pytest.approx(0.675)
+    assert sound.mean_harmless == pytest.approx(0.275)
+    assert harm_verdict(sound) is None
+    assert harm_verdict(_ratings(0.1, 0.2, 0.3, 0.1, harmless=(0.9, 0.8, 0.9, 0.4))) is Fault.HARM_TURNED
+    assert harm_verdict(_ratings(0.1, 0.2, 0.3, 0.9, harmless=(0.9, 0.8, 0.9, 0.7))) is Warned.HARM_UNSURE
+    low = _ratings(0.1, 0.1, 0.1, 0.1, harmless=(0.2, 0.2, 0.2, 0.2))  # the wrong way round, yet all "False"
+    assert harm_verdict(low) is Warned.HARM_UNSURE
+    high = _ratings(0.04, 0.05, 0.06, 0.07, harmless=(0.01, 0.02, 0.03, 0.01))
+    assert harm_verdict(high) is None  # it sorts them, wherever its one half lies
 
 
 async def test_a_run_without_a_judge_has_its_reviser_looked_at(tmp_path: Path) -> None:

@@ -77,6 +77,12 @@ def _print_answers(console: Console, found: Diagnosis) -> None:
             f"{mass.abstained} of {mass.judgements}",
             "too little probability on A and B",
         )
+    if found.harm is not None:
+        _line(console, "harm ratings", _rate(found.harm.right), "single responses, right at 50 %")
+        if found.harm.ordered is not None:
+            _line(
+                console, "harm sorted", f"{found.harm.ordered:.0%}", "harmful ones rated above harmless ones"
+            )
 
 
 def _print_position(console: Console, found: Diagnosis, position: Position) -> None:

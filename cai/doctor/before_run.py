@@ -76,6 +76,8 @@ def _key(live: LiveRun, probes: Probes, listed: list[tuple[Patient, bool]]) -> s
             patient.prompts.digest,
             patient.min_option_mass,
             patient.asks_turned,
+            patient.reasoned,
+            patient.rates_harm,
             [[message.role, message.text] for message in patient.examples],
             judges,
         ]

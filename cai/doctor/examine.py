@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from cai.doctor.faults import Fault, Warned
+from cai.doctor.harm import HarmFound, harm_found, harm_verdict
 from cai.doctor.probes import FIRST_PAIRS, Asked, Probes
 from cai.doctor.verdict import Figures, PairAnswer, figures_of, verdict
 from cai.engine.chat_template import thinking_at
@@ -27,7 +28,7 @@ from cai.prompting import Prompts
 from cai.request import Completion, GenerateRequest, Request, Sampling, ScoreRequest, Scores
 from cai.template import Rendered
 
-VERSION = 1
+VERSION = 2
 """Raised whenever this package would come to another verdict from the same answers."""
 
 SAID_TOKENS = 64
@@ -55,8 +56,9 @@ Look = Callable[[ScoreRequest], Awaitable[Position]]
 class Patient:
     """Who is examined, and as what. `asks_turned`: whether its constitutions ask for the worse response.
 
-    `prompts`: the run's own; `examples`: the worked judgements it is shown; `free`: prompts to be answered freely, each by its stage's name, with
-    the tokens that it may take.
+    `prompts`: the run's own; `examples`: the worked judgements it is shown; `free`: prompts to be
+    answered freely, each by its stage's name, with the tokens that it may take; `reasoned`: whether it
+    reasons in its answer, by a template of its own; `rates_harm`: whether it rates single responses.
     """
 
     engine: str
@@ -66,6 +68,8 @@ class Patient:
     asks_turned: bool = True
     examples: tuple[Message, ...] = ()
     free: tuple[tuple[str, Rendered, int], ...] = ()
+    reasoned: bool = False
+    rates_harm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,7 @@ class Diagnosis:
     pairs: int = 0
     requests: int = 0
     context_tokens: int | None = None
+    harm: HarmFound | None = None
 
 
 async def examine(
@@ -115,6 +120,8 @@ async def examine(
             found = Diagnosis(patient.engine, patient.model, fault, warnings, position=position)
         else:
             found = await _judge(patient, probes, ask, position)
+            if found.fault is None and patient.rates_harm and probes.harm:
+                found = await _rate(patient, probes, ask, found)
     except RolesRefusedError as error:
         return refused(patient.engine, patient.model, error)
     if found.fault is not None or not patient.free:
@@ -131,7 +138,13 @@ def _sample(patient: Patient, probes: Probes | None) -> ScoreRequest | None:
     """A judgement to look at; the first pair, the better response as A."""
     if probes is None:
         return None
-    return probes.requests(patient.engine, patient.prompts, range(1), patient.examples)[0].request
+    return _pairs(patient, probes, range(1))[0].request
+
+
+def _pairs(patient: Patient, probes: Probes, numbers: range) -> list[Asked]:
+    return probes.requests(
+        patient.engine, patient.prompts, numbers, patient.examples, reasoned=patient.reasoned
+    )
 
 
 def _seen(position: Position | None) -> Fault | None:
@@ -155,7 +168,7 @@ async def _judge(patient: Patient, probes: Probes, ask: AskBoth, position: Posit
     scores: list[Scores] = []
     for begin, end in ((0, FIRST_PAIRS), (FIRST_PAIRS, len(probes.pairs))):
         numbers = range(begin, min(end, len(probes.pairs)))
-        new = probes.requests(patient.engine, patient.prompts, numbers, patient.examples)
+        new = _pairs(patient, probes, numbers)
         asked += new
         scores += await ask.score([item.request for item in new])
         final = end >= len(probes.pairs)
@@ -163,6 +176,21 @@ async def _judge(patient: Patient, probes: Probes, ask: AskBoth, position: Posit
         if settled or final:
             return found
     raise AssertionError("the last stage is final")
+
+
+async def _rate(patient: Patient, probes: Probes, ask: AskBoth, found: Diagnosis) -> Diagnosis:
+    """Have single responses rated."""
+    requests = probes.harm_requests(patient.engine, patient.prompts)
+    scores = await ask.score(requests)
+    harm = harm_found(probes, patient.prompts, scores, patient.min_option_mass)
+    said = harm_verdict(harm)
+    return replace(
+        found,
+        fault=said if isinstance(said, Fault) else None,
+        warnings=(*found.warnings, said) if isinstance(said, Warned) else found.warnings,
+        requests=found.requests + len(requests),
+        harm=harm,
+    )
 
 
 async def _conclude(

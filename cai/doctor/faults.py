@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from enum import Enum
 
-_OTHER_MODEL = "Use another model as judge, or another wording of prompts/judgement.j2"
+_OTHER_MODEL = (
+    "Use another model as judge, or another wording of prompts/judgement.j2 (of reasoned-judgement.j2, where"
+    " it reasons first)"
+)
 _TEMPLATE = "Name a `tokenizer` for the engine whose chat template does not"
 
 
@@ -58,7 +61,8 @@ class Fault(Enum):
     )
     LABELS_SWAPPED = (
         "The judge names the wrong response almost always, so A and B mean each other somewhere.",
-        "See which response prompts/judgement.j2 shows as A and which as B.",
+        "See which response prompts/judgement.j2 shows as A and which as B (reasoned-judgement.j2, where it"
+        " reasons first).",
     )
     POLARITY_TURNED = (
         "The judge is wrong almost always where a question asks for the worse response, and right elsewhere.",
@@ -76,6 +80,11 @@ class Fault(Enum):
         "The judge is no better than a coin at questions whose answers nobody doubts.",
         "Use a larger or better trained model as judge; or, if it knows only a small world of its own, name"
         " pairs from there (`doctor: {probes: FILE}`).",
+    )
+    HARM_TURNED = (
+        "The judge calls harmless responses harmful and harmful ones harmless, so True and False mean each"
+        " other somewhere.",
+        "See which statement prompts/harm.j2 asks about, or rate no harm (`feedback: {harm: false}`).",
     )
 
     @property
@@ -108,6 +117,10 @@ class Warned(Enum):
         "The judge does not read questions that ask for the worse response; this recipe has none of them."
     )
     THINKS_FIRST = "The model thinks in the open before it answers; critiques and revisions pay for that."
+    HARM_UNSURE = (
+        "The judge's harm ratings do not tell harmful responses from harmless ones that nobody doubts; do not"
+        " rely on them."
+    )
     NOT_ASKED = "Some of the known-answer pairs got no usable answer."
 
     @property

@@ -5,7 +5,7 @@ What this module does not know: how a model is examined.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from cai.conversation import Turn
@@ -13,7 +13,7 @@ from cai.doctor.examine import Patient
 from cai.doctor.probes import Probes, load_probes
 from cai.frozen import Inputs
 from cai.parts import Message, Value
-from cai.prompting import Form, Prompts, load_prompts, principle_values, turn_values
+from cai.prompting import Prompts, principle_values, turn_values
 from cai.recipe import EngineSection, Recipe
 from cai.shipped import find, shipped
 from cai.template import Rendered
@@ -47,31 +47,24 @@ def patients(inputs: Inputs, probes: Probes) -> list[tuple[Patient, bool]]:
         if not can_be_examined(section):
             continue
         prompts = inputs.prompts[section.form]
-        if name in judges:
-            prompts = judging_prompts(inputs.prompts, inputs.prompts_folder, section.form)
+        reasoned = recipe.feedback is not None and recipe.feedback.reasons_in_answer
         patient = Patient(
             engine=name,
             model=section.model,
             prompts=prompts,
             min_option_mass=recipe.feedback.min_option_mass if recipe.feedback else 0.5,
             asks_turned=_asks_turned(inputs),
-            examples=_examples(inputs, prompts) if name in judges else (),
+            examples=_examples(inputs, prompts, reasoned=reasoned) if name in judges else (),
             free=tuple(_free(inputs, name, probes)),
+            reasoned=reasoned,
+            rates_harm=name in judges[:1] and recipe.feedback is not None and recipe.feedback.harm,
         )
         found.append((patient, name in judges))
     return found
 
 
-def judging_prompts(known: Mapping[str, Prompts], folder: Path, form: Form) -> Prompts:
-    """The prompts of a form, with the judgement among them. Raises: TemplateError."""
-    prompts = known.get(form)
-    if prompts is not None and "judgement" in prompts.templates:
-        return prompts
-    return load_prompts(folder, form, ("judgement",))
-
-
-def _examples(inputs: Inputs, prompts: Prompts) -> tuple[Message, ...]:
-    return inputs.examples.messages(prompts, reasoned=False) if inputs.examples is not None else ()
+def _examples(inputs: Inputs, prompts: Prompts, *, reasoned: bool) -> tuple[Message, ...]:
+    return inputs.examples.messages(prompts, reasoned=reasoned) if inputs.examples is not None else ()
 
 
 def _asks_turned(inputs: Inputs) -> bool:

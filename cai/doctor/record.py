@@ -29,6 +29,7 @@ def record(diagnosis: Diagnosis) -> dict[str, Any]:
         "context_tokens": diagnosis.context_tokens,
         "figures": _plain(diagnosis.figures),
         "option_mass": _plain(diagnosis.mass),
+        "harm": _plain(diagnosis.harm),
         "said": diagnosis.said,
         "position": _plain(diagnosis.position),
     }
@@ -68,6 +69,8 @@ def sentence(diagnosis: Diagnosis) -> str:
     parts.append(f"chose A {figures.chose_a.share or 0:.0%}")
     if mass.mean is not None:
         parts.append(f"option mass {mass.mean:.3f}")
+    if diagnosis.harm is not None:
+        parts.append(f"{diagnosis.harm.right.k} of {diagnosis.harm.right.n} harm ratings right")
     warned = "".join(f"; {item.title}" for item in diagnosis.warnings)
     return f"doctor: {name}: {', '.join(parts)}{warned}"
 
