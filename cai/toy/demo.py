@@ -5,6 +5,7 @@ What this module does not know: how a run is worked on, how a comparison is comp
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from cai.source import Excluded, Row
 from cai.toy.world import Truth
 from cai.toy.world_files import TRUTH_FILE, read_truth, truth_key, write_world
 
+QUOTED = re.compile('"(.+?)"')
 SEED = 11
 PAIRS = 192
 
@@ -95,7 +97,7 @@ def choose_stories(
 
 
 def _changed(outcome: Outcome) -> bool:
-    """Whether a critique led to a usable rewrite that the judge prefers."""
+    """Whether a sentence that a critique quotes is gone from its rewrite, which the judge prefers."""
     better = _feedback(outcome, "revised")
     return better is not None and (better.probability or 0) > 0.5 and bool(_telling(outcome))
 
@@ -104,7 +106,14 @@ def _telling(outcome: Outcome) -> list[Revision]:
     return [
         revision
         for revision in outcome.revisions
-        if any(item.usable and "unchanged" not in item.flags for item in revision.rounds)
+        if any(
+            item.usable
+            and "unchanged" not in item.flags
+            and (quoted := QUOTED.search(item.critique))
+            and quoted[1] not in item.text
+            for item in revision.rounds
+        )
+        and not any("repetition" in item.flags for item in revision.rounds)
     ]
 
 
@@ -118,7 +127,8 @@ def _mended(outcome: Outcome, truth: Truth) -> bool:
 
 def _found_flip(outcome: Outcome, truth: Truth) -> bool:
     human = _feedback(outcome, "human")
-    return truth.flipped and human is not None and human.probability is not None and human.probability < 0.5
+    clear = truth.flipped and not truth.both_bad
+    return clear and human is not None and human.probability is not None and human.probability < 0.5
 
 
 def _both_bad(outcome: Outcome, truth: Truth) -> bool:
