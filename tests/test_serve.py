@@ -5,6 +5,7 @@ The real vLLM is tested by `make test-vllm`.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -15,10 +16,13 @@ from typing import Any
 
 import pytest
 
-from cai.engine import serve
+from cai.engine import serve, supervisor
+from cai.engine.kinds import LazyEngine, make_engine
 from cai.engine.serve import VllmServer
 from cai.errors import EngineDownError, EngineRefusedError, MissingExtraError
 from cai.recipe import EngineSection, ServeSection
+from tests.chat_shapes import CHATML, byte_level, save
+from tests.test_server_engine import generate
 
 STAND_IN = """
 import argparse, http.server, json, os, signal, sys, time
@@ -236,3 +240,86 @@ async def test_a_python_without_vllm_says_how_to_install_it(bench: Bench) -> Non
         await bench.server(python=str(empty)).start()
     with pytest.raises(EngineRefusedError, match="no python"):
         await bench.server(python=str(bench.python.with_name("nowhere"))).start()
+
+
+AS_VLLM = """
+import os, runpy, sys
+from pathlib import Path
+
+given = sys.argv[1:]
+said = {name: given[given.index(name) + 1] for name in ("--port", "--served-model-name", "--tokenizer", "--notes")}
+with Path(said["--notes"]).open("a") as notes:
+    notes.write(f"{os.getpid()}\\n")
+print("INFO a small server as", said["--served-model-name"])
+sys.argv = ["small_server.py", "--port", said["--port"], "--model", said["--served-model-name"]]
+sys.argv += ["--tokenizer", said["--tokenizer"]]
+runpy.run_path(SERVER, run_name="__main__")
+"""
+
+
+def supervised(bench: Bench, folder: Path) -> LazyEngine:
+    """An engine that starts its server itself: the small one, by the flags of vLLM."""
+    package = folder / "packages" / "vllm" / "entrypoints" / "openai" / "api_server.py"
+    small = Path(__file__).with_name("small_server.py")
+    package.write_text(AS_VLLM.replace("SERVER", repr(str(small))))
+    save(byte_level(), CHATML, folder / "tokenizer")
+    section = bench.section(with_run=True).model_copy(
+        update={"tokenizer": str(folder / "tokenizer"), "retry_s": 0.5}
+    )
+    return LazyEngine(
+        "judge",
+        section,
+        make=lambda: make_engine("judge", section, "2026-11-21"),
+        settle=lambda identity: identity,
+        known=None,
+    )
+
+
+async def crash(bench: Bench, count: int) -> None:
+    """Kill the server that was started last, once `count` have been started."""
+    for _ in range(400):
+        pids = bench.notes.read_text().split()
+        if len(pids) == count:
+            break
+        await asyncio.sleep(0.05)
+    os.kill(int(pids[-1]), 9)
+
+
+async def test_a_server_of_the_run_that_crashes_is_started_again_and_calls_wait_for_it(
+    bench: Bench, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "tokenizer").mkdir()
+    engine = supervised(bench, tmp_path)
+    await engine.open()
+    try:
+        request = generate("hello")
+        first = await engine.generate(request)
+        await crash(bench, 1)
+        with caplog.at_level("WARNING", "cai"):
+            assert await engine.generate(request) == first  # later than retry_s: it is known to come up again
+    finally:
+        await engine.close()
+    assert len(bench.notes.read_text().split()) == 2
+    assert "started again (1 of 3)" in caplog.text
+    assert "INFO a small server as toy" in caplog.text
+    assert not is_running(int(bench.notes.read_text().split()[-1]))
+
+
+async def test_a_server_that_crashes_too_often_ends_the_engine_with_the_end_of_its_log(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "RESTARTS_MAX", 1)
+    (tmp_path / "tokenizer").mkdir()
+    engine = supervised(bench, tmp_path)
+    await engine.open()
+    try:
+        await crash(bench, 1)
+        await engine.generate(generate("hello"))
+        await crash(bench, 2)
+        await asyncio.sleep(0.3)
+        with pytest.raises(EngineDownError, match="It was started again 1 times before") as caught:
+            await engine.generate(generate("hello again"))
+    finally:
+        await engine.close()
+    assert "ended with code -9 while the run was using it" in str(caught.value)
+    assert "INFO a small server as toy" in str(caught.value)

@@ -50,15 +50,15 @@ class Interrupts:
         self._stop = stop
         self._deadline = deadline or Deadline(None)
         self._timers: list[asyncio.TimerHandle] = []
-        self._before: dict[int, Any] = {}
+        self._sigterm_before: Any = signal.SIG_DFL
         self.seen = 0
 
     def __enter__(self) -> Interrupts:
         loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None
+        self._sigterm_before = signal.getsignal(signal.SIGTERM)
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.getsignal(number)
             loop.add_signal_handler(number, self._interrupt, task)
         if self._deadline.ends_s is not None:
             left_s = self._deadline.ends_s - time.monotonic()
@@ -90,7 +90,7 @@ class Interrupts:
         loop = asyncio.get_running_loop()
         for timer in self._timers:
             timer.cancel()
-        for number, before in self._before.items():
+        for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
-            signal.signal(number, before)  # asyncio would leave the system's own
+        signal.signal(signal.SIGTERM, self._sigterm_before)  # asyncio would leave the system's own
         return self.seen > 1 and kind is not None and issubclass(kind, asyncio.CancelledError)

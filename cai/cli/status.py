@@ -32,7 +32,10 @@ def status(
     target: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """How far a run is: rows by fate, answers, tokens, faults; its accounts balance or it says so."""
+    """How far a run is: rows by fate, answers, tokens.
+
+    Requests and faults of all goes are there too. Accounts that do not balance are an error.
+    """
     import orjson
 
     from cai.reading import ReadRun

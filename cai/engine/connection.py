@@ -189,6 +189,8 @@ class Connection:
         waited_s = 0.0
 
         def over(state: tenacity.RetryCallState) -> bool:
+            if not self.breaker.is_closed:
+                return False  # the wait for a server has a limit of its own
             own_s = (state.seconds_since_start or 0.0) - waited_s + state.upcoming_sleep
             return own_s >= self._retry_s and not self._nobody_answered(state, began_s)
 
@@ -362,7 +364,7 @@ class Connection:
     ) -> tenacity.asyncio.AsyncRetrying:
         return tenacity.asyncio.AsyncRetrying(
             retry=tenacity.retry_if_exception(lambda error: self._may_pass(error)),
-            wait=_wait,
+            wait=lambda state: _wait(state) if self.breaker.is_closed else 0.0,
             stop=over,
             before_sleep=say,
             reraise=True,

@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from cai.engine import Engine, Guarded, Streaming
 from cai.engine.fingerprint import Fingerprint
 from cai.engine.identity import Identity
 from cai.engine.position import Position
+from cai.engine.supervisor import Restartable, Supervisor
 from cai.recipe import EngineSection
 from cai.request import Completion, GenerateRequest, ScoreRequest, Scores
+
+if TYPE_CHECKING:
+    from cai.engine.serve import VllmServer
 
 
 def make_engine(name: str, section: EngineSection, date: str, run: str = "RUN") -> Engine:
@@ -64,7 +69,7 @@ class LazyEngine:
         self._settle_fingerprint = settle_fingerprint
         self._engine: Engine | None = None
         self._opening = asyncio.Lock()
-        self._serving: object | None = None
+        self._serving: VllmServer | Supervisor | None = None
         self.on_late: Callable[[], None] = lambda: None
         """Called once a request that waited for the engine to open has reached it."""
 
@@ -92,11 +97,13 @@ class LazyEngine:
         async with self._opening:
             if self._engine is not None:
                 return
+            server: VllmServer | None = None
             if self.section.serve is not None and self.section.serve.with_run:
                 from cai.engine.serve import VllmServer
 
-                server = VllmServer(self.section)
-                self._serving = server
+                if self._serving is not None:  # of an earlier try
+                    await self._serving.stop()
+                self._serving = server = VllmServer(self.section)
                 await server.start()
                 await server.wait_ready()
             engine = self._make()
@@ -109,6 +116,8 @@ class LazyEngine:
                 await engine.close()
                 raise
             self.context_tokens = engine.context_tokens
+            if server is not None and isinstance(engine, Restartable):
+                self._serving = Supervisor(server, engine)
             self._engine = engine
 
     async def close(self) -> None:
@@ -116,7 +125,7 @@ class LazyEngine:
         if self._engine is not None:
             await self._engine.close()
         if self._serving is not None:
-            await self._serving.stop()  # type: ignore[attr-defined]
+            await self._serving.stop()
             self._serving = None
 
     async def _ready(self) -> Engine:

@@ -59,6 +59,7 @@ class VllmServer:
         self.log_path = log_path
         self.url = f"http://{_reachable(self._serve.host)}:{self._serve.port}"
         self._process: asyncio.subprocess.Process | None = None
+        self._started_before = False
 
     async def __aenter__(self) -> VllmServer:
         await self.start()
@@ -240,14 +241,30 @@ class VllmServer:
                 "that has it under `serve: {python: ...}`, or start a server yourself and give its address under `urls`.",
             )
 
+    async def restart(self) -> None:
+        """Start a server that has ended once more, and wait until it answers; its log goes on.
+
+        Raises: as `start` and `wait_ready`.
+        """
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # what it started and left behind
+        self._started_before = True
+        await self.start()
+        await self.wait_ready()
+
     def _open_log(self) -> IO[bytes]:
         try:
             self.log_path.parent.mkdir(parents=True, exist_ok=True)
-            return self.log_path.open("wb")
+            return self.log_path.open("ab" if self._started_before else "wb")
         except OSError as error:
             raise EngineRefusedError(
                 f"The log {self.log_path} cannot be written: {error.strerror}.", "Check the folder."
             ) from error
+
+    def ended_with(self, code: int, before: str) -> EngineError:
+        """The error of a server that has ended, with the last lines of its log."""
+        return self._down(f"ended with code {code} {before}")
 
     def _down(self, what: str) -> EngineError:
         lines = self.log_path.read_text("utf-8", "replace").splitlines()[-LOG_LINES:]
