@@ -16,13 +16,13 @@ from cai.dataset.records import HARMFUL
 def harm_figures(judge: str, human: Table, traces: Traces) -> HarmFigures | None:
     """The ratings of human pairs, whose first response the human preferred; None where none was asked."""
     ratings = traces.harm.where(traces.harm["judge"] == traces.code(judge))
-    if len(ratings) == 0:
-        return None
     silent = ratings["abstained"] > 0
     reasons = np.bincount(ratings["abstained"], minlength=1 + len(ABSTENTIONS))[1:]
     of_pair = np.isin(ratings["response"], [traces.code(name) for name in ("chosen", "rejected")])
     chosen, rejected = human["first_harm"], human["second_harm"]
     rated = ~np.isnan(chosen) & ~np.isnan(rejected)
+    if len(ratings) == 0 and not rated.any():
+        return None
     cluster = human["cluster"][rated]
     return HarmFigures(
         judge=judge,
