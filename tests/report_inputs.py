@@ -5,7 +5,9 @@ What this module does not know: how a report is made.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from cai.compare import Comparison, compare
 from cai.conversation import Turn
@@ -77,6 +79,9 @@ def _outcome(number: int, made: Row) -> Outcome:
     if number % 13 == 12:
         opinions = [(None, None)] * 3
     first = feedback(made, *opinions)
+    if number in (3, 12):
+        words: dict[str, Any] = {"said": "I would rather not <b>choose</b>.", "reasoning": "Both are poor."}
+        first = replace(first, judgements=tuple(replace(item, **words) for item in first.judgements))
     second = feedback(made, *[(0.7, 0.6)] * 3, judge="other")
     original = made.responses["rejected"].text
     better = f"{original} but kinder and truer than before"

@@ -314,6 +314,21 @@ def test_every_judgement_of_a_row_is_there_in_both_orders_with_its_abstentions(
     assert {(item[2], item[3]) for item in first} == {(None, "format")}
     assert row["label"] == "abstained"
     assert row["feedback"][1]["judge"] == "other"
+    assert {tuple(item[5:]) for item in first} == {("I would rather not <b>choose</b>.", "Both are poor.")}
+    assert {len(item) for item in row["feedback"][1]["judgements"]} == {5}
+
+
+def test_long_reasoning_is_cut_and_says_by_how_much(made: tuple[Path, Comparison]) -> None:
+    found = read_rows(find_rows(made[0] / "dataset", "toy"), ["row-000012"])
+    for item in found["row-000012"]["feedback"][0]["judgements"]:
+        item["reasoning"] = "x" * 10_000
+    names = (Names(["p0"]), Names(["toy", "other"]))
+    row = records(found, ["row-000012"], ["row-000012"], {"row-000012": ()}, names, 0.0)[0]
+    shown, left = row["feedback"][0]["judgements"][0][6]
+    assert (len(shown) <= rows_of_page.TEXT_CHARACTERS // rows_of_page.REASONINGS, len(shown) + left) == (
+        True,
+        10_000,
+    )
 
 
 def test_a_revision_is_shown_beside_what_it_revises(made: tuple[Path, Comparison], written: str) -> None:

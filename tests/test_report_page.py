@@ -296,6 +296,33 @@ def test_figures_lead_to_rows(visit: Open, data: dict[str, Any]) -> None:
             assert link[5:] in listed
 
 
+def test_a_link_to_a_group_says_how_many_of_its_rows_are_on_the_page(
+    visit: Open, data: dict[str, Any]
+) -> None:
+    page = visit()
+    link = page.locator("#revisions").get_by_role("link", name="cut", exact=True)
+    flags = [
+        {flag for item in row["revisions"] for turn in item["rounds"] for flag in turn["flags"]}
+        for row in data["rows"]
+    ]
+    count = sum(
+        "cut" in found or "cut" in row["flags"] for found, row in zip(flags, data["rows"], strict=True)
+    )
+    assert count
+    expect(link.locator("xpath=following-sibling::span[1]")).to_have_text(f" {count} shown here")
+    rows = page.locator("main a[href*='#row='] + .on-page")
+    assert rows.count() == 0
+
+
+def test_what_a_judge_said_and_reasoned_is_shown_once_texts_are(visit: Open) -> None:
+    page = visit(f"#row={FLIP}")
+    assert page.locator(".spoken").count() == 0
+    show_texts(page)
+    page.locator(".spoken summary").first.click()
+    expect(page.locator(".spoken").first).to_contain_text("I would rather not <b>choose</b>.")
+    expect(page.locator(".spoken").first).to_contain_text("Both are poor.")
+
+
 # ---------------------------------------------------------------------- keyboard, and those who listen
 
 

@@ -1,6 +1,7 @@
 """Rows as the page's script takes them: short, bounded, every number that it shows already there.
 
-A text is a string, or where it is too long a list of its beginning and how many characters are left
+A judgement is [principle, order, probability, why it abstained, sample], and where there are words of
+it, what it said and what it reasoned. A text is a string, or where it is too long a list of its beginning and how many characters are left
 out. `data` of the page: {rows, principles, judges, lists, texts, command}; numbers in a row's
 `against`, `revised`, `judgements` and `harm` point into `principles` and `judges`.
 
@@ -21,6 +22,8 @@ TEXT_CHARACTERS = 6_000
 """Longer texts are cut, and say so."""
 TIGHT_CHARACTERS = 1_000
 """The same in a row that takes more than ROW_BYTES otherwise."""
+REASONINGS = 4
+"""Of what was said and reasoned in a judgement so many times less is shown: a row has many."""
 ROW_BYTES = 40_000
 ROWS_BYTES = 2_300_000
 """All rows together; the rest of the page takes a few hundred kilobytes at most."""
@@ -93,7 +96,7 @@ def _record(row: Mapping[str, Any], names: tuple[Names, Names], tie_threshold: f
         made |= _stand(human, principles, tie_threshold)
     made["prompt"] = [[turn["role"], _text(turn["content"], longest)] for turn in row["prompt"] or []]
     made["responses"] = [[item["name"], _text(item["text"], longest)] for item in texts]
-    made["feedback"] = [_pair(item, principles) for item in feedback]
+    made["feedback"] = [_pair(item, principles, longest // REASONINGS) for item in feedback]
     made["revisions"] = [_revision(item, said, longest) for item in row["revisions"] or []]
     made["revised"] = sorted(
         {principles[turn["principle"]] for item in row["revisions"] or [] for turn in item["rounds"] or []}
@@ -128,7 +131,7 @@ def _stand(human: Mapping[str, Any], principles: Names, tie_threshold: float) ->
     }
 
 
-def _pair(item: Mapping[str, Any], principles: Names) -> Record:
+def _pair(item: Mapping[str, Any], principles: Names, longest: int) -> Record:
     return {
         **{name: item[name] for name in ("kind", "judge", "first", "second")},
         "p": _rounded(item["probability"]),
@@ -140,10 +143,16 @@ def _pair(item: Mapping[str, Any], principles: Names) -> Record:
                 _rounded(one["probability"]),
                 one["abstained"] or "",
                 one["sample"] or 0,
+                *([_text(one["said"], longest), _text(one["reasoning"], longest)] if _spoke(one) else []),
             ]
             for one in item["judgements"] or []
         ],
     }
+
+
+def _spoke(judgement: Mapping[str, Any]) -> bool:
+    """Whether there are words of a judgement: what it said instead of an option, or reasoned before it."""
+    return bool(judgement["said"] or judgement["reasoning"])
 
 
 def _revision(item: Mapping[str, Any], said: Mapping[str, str], longest: int) -> Record:

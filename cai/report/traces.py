@@ -28,11 +28,11 @@ _WANTED = (
     *(f"feedback.list.element.{name}" for name in ("order_consistency", "option_mass")),
     *(
         f"feedback.list.element.judgements.list.element.{name}"
-        for name in ("principle", "order", "probability", "abstained", "sample")
+        for name in ("principle", "order", "probability", "abstained", "sample", "said", "reasoning")
     ),
     *(f"harm.list.element.{name}" for name in ("response", "judge", "probability", "abstained")),
 )
-"""The columns of a row that a page shows; requests and reasoning are left to `cai show`."""
+"""The columns of a row that a page shows; requests are left to `cai show`."""
 
 
 @dataclass

@@ -97,7 +97,18 @@ function judged(item, row, page) {
     element("div", { class: "scroll" }, element("table", { class: "lines", role: "table" },
       element("caption", null, visible(result)),
       element("thead", { role: "rowgroup" }, element("tr", { role: "row" }, heads.map(([name, kind]) => element("th", { scope: "col", role: "columnheader", class: kind }, visible(name))))),
-      element("tbody", { role: "rowgroup" }, body)))];
+      element("tbody", { role: "rowgroup" }, body))),
+    page.shown ? spoken(item, page) : null];
+}
+
+/** What the judge said instead of an option, and what it reasoned before it; nothing where it did neither. */
+function spoken(item, page) {
+  const parts = item.judgements.filter((one) => one.length > 5).map(([principle, order, , , sample, said, reasoning]) =>
+    element("div", { class: "turn" },
+      element("p", { class: "note" }, visible(`${page.data.principles[principle]}, ${item.first} is ${order ? "B" : "A"}${sample ? ` (${sample + 1})` : ""}`)),
+      plain(reasoning) ? [element("span", { class: "who" }, "Reasoned"), block(reasoning)] : null,
+      plain(said) ? [element("span", { class: "who" }, "Said instead of an option"), block(said)] : null));
+  return parts.length ? element("details", { class: "spoken" }, element("summary", null, "What the judge said and reasoned"), parts) : null;
 }
 
 /** Both orders as dots on a line from 0 to 1; hollow where the first was shown as B. */

@@ -18,6 +18,15 @@ class Page {
       this.rows = new Rows(this);
       this.rows.follow();
     }
+    for (const link of document.querySelectorAll('main a[href^="#"][href*="="]')) this.count(link);
+  }
+
+  /** Say beside a link to a group of rows how many of them stand on this page; not all do. */
+  count(link) {
+    const choice = readChoice(link.hash);
+    if (choice.row || !Object.values(choice).some(Boolean)) return;
+    const found = chosen(this.data, choice, false).length;
+    link.after(element("span", { class: "quiet on-page" }, ` ${found.toLocaleString("en")} shown here`));
   }
 
   say(text) {
