@@ -105,7 +105,7 @@ async def run_job(run: Path, recorder: Recorder | None = None) -> tuple[float, f
 
 def _listen(engine: Any, recorder: Recorder) -> None:
     """Have the engine's HTTP session report what it sends."""
-    found = [value for value in _inside(engine) if isinstance(value, aiohttp.ClientSession)]
+    found = {value for value in _inside(engine) if isinstance(value, aiohttp.ClientSession)}
     assert found, "the engine holds no HTTP session"
     for http in found:
         config = recorder.config()
