@@ -87,7 +87,7 @@ SIGNS = [
     ("slots of the suspects", "cai.compare.confident", "first = ~second", "first = second", LISTS),
     ("planted truth", "cai.compare.planted", '"chosen": FIRST, "rejected": SECOND',
      '"chosen": SECOND, "rejected": FIRST', COMPARE),
-    ("before and after", "cai.compare.revisions", "after[both] - before[both]", "before[both] - after[both]", CHANGES),
+    ("before and after", "cai.compare.revisions", "bounded_difference(after, before, cluster)", "bounded_difference(before, after, cluster)", CHANGES),
 ]  # fmt: skip
 
 

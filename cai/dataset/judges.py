@@ -22,7 +22,8 @@ def named_as_now(outcome: Outcome, judges: Sequence[str]) -> Outcome:
     these was made by another recipe and is left as it is.
     """
     # Only the judge that makes the labels rates harm, so it is known even where no pair was judged.
-    before = list(dict.fromkeys(item.judge for item in (*outcome.feedback, *outcome.harm)))
+    names_of = [item.judge for item in outcome.feedback] + [item.judge for item in outcome.harm]
+    before = list(dict.fromkeys(names_of))
     if len(before) > len(judges) or before == list(judges):
         return outcome
     names = dict(zip(before, judges, strict=False))
