@@ -251,7 +251,8 @@ async def test_judgements_after_reasoning_and_harm_ratings_are_scored_as_in_this
     assert all(j.reasoning_request for j in judgements)
     assert len(by_stage["judgement"]) == sum(j.abstained != "unfinished" for j in judgements)
     assert len(by_stage["harm"]) == sum(len(outcome.harm) for outcome in outcomes) > 0
-    assert len({j.reasoning for j in judgements}) > len(judgements) // 2
+    assert len({j.reasoning_request for j in judgements}) == len(judgements)  # each sample has its own seed
+    assert len({j.reasoning for j in judgements}) > len(judgements) // 4  # a trained model says much twice
     local = LocalEngine(
         "here", EngineSection(kind="local", model="cai-toy", path=str(MODEL_FOLDER)), "2026-01-01"
     )
