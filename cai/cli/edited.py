@@ -41,7 +41,7 @@ def generation_meant(run: RunFolder, meant: Meant) -> Past | None:
     Raises: RunError where the files have changed and nobody said which is meant; InputError and
     its kinds, where the files as they are now are meant and cannot be read.
     """
-    from cai.frozen import load_inputs
+    from cai.frozen import generation_of, load_inputs
     from cai.generations import changed_since, frozen_generations, read_generation
     from cai.recipe import load_recipe
 
@@ -49,22 +49,16 @@ def generation_meant(run: RunFolder, meant: Meant) -> Past | None:
     if not generations or not any(run.store.glob("*.jsonl*")):
         return None
     now = load_recipe(run.recipe)
-    inputs = load_inputs(now, run.path) if meant != "as-frozen" else None
+    if meant == "as-frozen":
+        return read_generation(generations[0], now)
+    inputs = load_inputs(now, run.path)
+    identities = _known_identities(run, now)
+    if identities is not None and generation_of(run.path, inputs, identities).is_frozen:
+        return None  # the run has worked with just this before
     try:
         past = read_generation(generations[0], now)
     except RunError:
-        if meant == "as-frozen":
-            raise
         return None  # another version of the program made it; nothing of it can be gone on with
-    if meant == "as-frozen":
-        return past
-    assert inputs is not None
-    identities = _known_identities(run, now)
-    if identities is not None:
-        from cai.frozen import generation_of
-
-        if generation_of(run.path, inputs, identities).is_frozen:
-            return None  # the run has worked with just this before
     changed = changed_since(past, run, now, inputs)
     if meant == "edited" or changed == [VERSION]:
         return None

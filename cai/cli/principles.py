@@ -18,10 +18,11 @@ from rich.table import Table
 from rich.text import Text
 
 from cai.cli.console import err, out
+from cai.cli.principles_diff import diff, share_text
+from cai.cli.trying import try_
 from cai.errors import CaiError, ConstitutionError, RunError
 
 if TYPE_CHECKING:
-    from cai.compare.estimates import Rate
     from cai.principle import Constitution
     from cai.run_folder import RunFolder
     from cai.workbench.ablate import Ablation
@@ -41,9 +42,6 @@ def enter(app: typer.Typer) -> None:
     verbs.command("lint")(lint)
     verbs.command("schema")(schema)
     verbs.command("import")(import_)
-    from cai.cli.principles_diff import diff
-    from cai.cli.trying import try_
-
     verbs.command("try")(try_)
     verbs.command("diff")(diff)
     verbs.command("test")(hold_to_tests)
@@ -350,7 +348,7 @@ def _print_ablation(made: Ablation) -> None:
     console.print(
         Text(f"{made.constitution}: {made.pairs:,} human pairs; all principles together agree with the human")
     )
-    console.print(Text(f"label in {_rate(made.agreement)} of the decided ones.\n"))
+    console.print(Text(f"label in {share_text(made.agreement)} of the decided ones.\n"))
     table = Table(box=None, pad_edge=False)
     table.add_column("principle")
     for head in ("alone", "labels changed without it", "what it adds to agreement"):
@@ -360,14 +358,16 @@ def _print_ablation(made: Ablation) -> None:
         adds = "-" if gain.value is None else f"{gain.value * 100:+.1f} points"
         if gain.low is not None and gain.high is not None:
             adds += f" ({gain.low * 100:+.1f} to {gain.high * 100:+.1f})"
-        table.add_row(each.principle, _rate(each.alone, short=True), _rate(each.changed, short=True), adds)
+        table.add_row(
+            each.principle, share_text(each.alone, short=True), share_text(each.changed, short=True), adds
+        )
     console.print(table)
     console.print(Text("\nHow few give nearly the labels of all (each line adds a principle):"))
     few = Table(box=None, pad_edge=False)
     for head, side in (("k", "right"), ("adds", "left"), ("same label", "right"), ("judgements", "right")):
         few.add_column(head, justify=side)  # type: ignore[arg-type]
     for step in made.few:
-        few.add_row(str(step.k), step.added, _rate(step.same, short=True), f"{step.cost * 100:.0f} %")
+        few.add_row(str(step.k), step.added, share_text(step.same, short=True), f"{step.cost * 100:.0f} %")
     console.print(few)
     pairs = [
         (value, made.principles[i].principle, made.principles[j].principle)
@@ -380,13 +380,6 @@ def _print_ablation(made: Ablation) -> None:
     for label, chosen in (("Most alike", alike), ("Least alike", odds)):
         told = "; ".join(f"{one} and {other} ({value * 100:.0f} %)" for value, one, other in chosen)
         console.print(Text(f"\n{label} (pairs on which both prefer the same): {told or 'none'}."))
-
-
-def _rate(rate: Rate, short: bool = False) -> str:
-    if rate.value is None or rate.low is None or rate.high is None:
-        return "-"
-    value = f"{rate.value * 100:.1f} %"
-    return value if short else f"{value} ({rate.low * 100:.1f} to {rate.high * 100:.1f})"
 
 
 def named(name: str) -> Constitution:

@@ -194,23 +194,25 @@ def _print_difference(console: Console, made: Difference) -> None:
             console.print(Text(f"{words}: {', '.join(names)}."))
     if made.pairs:
         flips = ", ".join(f"{count} {name}" for name, count in made.flips.items())
-        console.print(Text(f"Labels that differ: {_rate(made.flipped)} of {made.pairs:,}"))
+        console.print(Text(f"Labels that differ: {share_text(made.flipped)} of {made.pairs:,}"))
         if flips:
             console.print(Padding(Text(flips), (0, 0, 0, 2), expand=False))
         chance = "" if made.mcnemar_p is None else f"; by chance alone with probability {made.mcnemar_p:.2g}"
         console.print(
             Text(
-                f"Agreement with the human label: {_rate(made.agreement_before)} before, "
-                f"{_rate(made.agreement_after)} after; paired change "
+                f"Agreement with the human label: {share_text(made.agreement_before)} before, "
+                f"{share_text(made.agreement_after)} after; paired change "
                 f"{_estimate(made.agreement_change, percent=True)}{chance}"
             )
         )
     if made.critiques:
-        console.print(Text(f"Critiques that differ: {_rate(made.critiques_changed)} of {made.critiques:,}"))
+        console.print(
+            Text(f"Critiques that differ: {share_text(made.critiques_changed)} of {made.critiques:,}")
+        )
     if made.revisions:
         console.print(
             Text(
-                f"Revisions that differ: {_rate(made.revisions_changed)} of {made.revisions:,}; length "
+                f"Revisions that differ: {share_text(made.revisions_changed)} of {made.revisions:,}; length "
                 f"{_estimate(made.length_change)} characters on average"
             )
         )
@@ -221,7 +223,7 @@ def _print_difference(console: Console, made: Difference) -> None:
         table.add_column("flips", justify="right")
         for each in made.principles:
             if each.n and (each.flips.count or (each.shift.value or 0) != 0):
-                table.add_row(each.principle, _estimate(each.shift), _rate(each.flips, short=True))
+                table.add_row(each.principle, _estimate(each.shift), share_text(each.flips, short=True))
         if table.row_count:
             console.print()
             console.print(table)
@@ -254,7 +256,8 @@ def _print_row(console: Console, item: ChangedRow) -> None:
         console.print(Padding(line, (0, 0, 0, 2), expand=False))
 
 
-def _rate(rate: Rate, short: bool = False) -> str:
+def share_text(rate: Rate, short: bool = False) -> str:
+    """A share with its interval: `61.2 % (59.0 to 63.3)`; `short`: the share alone; `-` where nothing was counted."""
     if rate.value is None or rate.low is None or rate.high is None:
         return "-"
     value = f"{rate.value * 100:.1f} %"

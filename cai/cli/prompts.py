@@ -45,7 +45,7 @@ def show(
         str,
         typer.Option(help="critique, revision, judgement, reasoned-judgement, harm or response."),
     ] = "judgement",
-    row: Annotated[str, typer.Option("--row", help="The row's number from 1, or its id's beginning.")] = "1",
+    row: Annotated[str, typer.Option("--row", help="The row's number from 1, its id, or FILE:LINE.")] = "1",
     principle: Annotated[str, typer.Option(help="A principle's id; without it: the first.")] = "",
     constitution: Annotated[
         str, typer.Option(help="A constitution's file or name; without it: the run's for that row.")
@@ -59,7 +59,7 @@ def show(
     of it the row's successive requests share, and what breaks that.
     """
     from cai.cli.principles import named
-    from cai.cli.trying import find_row
+    from cai.cli.trying import row_of
     from cai.frozen import load_inputs
     from cai.prompting import VARIABLES
     from cai.recipe import load_recipe
@@ -76,7 +76,7 @@ def show(
     run = open_run(target)
     recipe = load_recipe(run.recipe)
     inputs = load_inputs(recipe, run.path)
-    found = find_row(run, row)
+    found = row_of(run, row)
     own = named(constitution) if constitution else inputs.constitution_for(found.subset)
     if own is None:
         raise RecipeError(

@@ -16,12 +16,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from cai.cli.console import out
+from cai.cli.rows import find_row
 from cai.errors import RunError
 
 if TYPE_CHECKING:
     from cai.outcome import Outcome
     from cai.reading import ReadRun
-    from cai.source import Excluded, Row
+    from cai.source import Row
     from cai.trace import Exchange
 
 
@@ -51,7 +52,7 @@ def show(
     from cai.run_folder import open_run
 
     with ReadRun(open_run(target)) as run:
-        found = find_row(run, row)
+        found = find_row(run.source, run.run.name, row)
         exchanges, outcome = asyncio.run(trace(run, found))
         if as_json:
             _print_json(found, exchanges, outcome)
@@ -71,50 +72,6 @@ def show(
                     f"  cai show {escape(str(target))} --row {escape(row)} --request {digest[:12]}",
                     soft_wrap=True,
                 )
-
-
-def find_row(run: ReadRun, wanted: str) -> Row:
-    """The row that a person names by number, id (or its beginning) or FILE:LINE.
-
-    Raises: RunError for none, or several.
-    """
-    from cai.source import Excluded
-
-    if not wanted:
-        raise RunError("No row is named.", "Give --row a row's number from 1, its id, or FILE:LINE.")
-    matches, total = _matches(run, wanted)
-    if not matches:
-        last = f"{total:,}" if total else "none"
-        raise RunError(
-            f"There is no row {wanted!r} in {run.run.name}: its sources hold {last} rows.",
-            f"Give a number from 1 to {last}, an id (the column row_id of the dataset), or FILE:LINE.",
-        )
-    if len(matches) > 1:
-        places = ", ".join(f"{item.source}:{item.line} ({item.id[:12]})" for item in matches[:3])
-        raise RunError(f"{len(matches)} rows are meant by {wanted!r}: {places}.", "Give more of the id.")
-    item = matches[0]
-    if isinstance(item, Excluded):
-        raise RunError(f"Row {wanted} ({item.source}:{item.line}) was excluded: {item.reason}.", "")
-    return item
-
-
-def _matches(run: ReadRun, wanted: str) -> tuple[list[Row | Excluded], int]:
-    """The rows that are meant, and how many there are (where that had to be counted)."""
-    number = int(wanted) if wanted.isascii() and wanted.isdigit() and len(wanted) < 9 else None
-    file, _, line = wanted.rpartition(":")
-    at = int(line) if file and line.isascii() and line.isdigit() else None
-    total = 0
-    meant: set[str] = set()
-    for total, (row, _) in enumerate(run.source.ids(), start=1):
-        if total == number:
-            meant = {row}
-            break
-        if at is None and row.startswith(wanted) and (number is None or len(wanted) >= 6):
-            meant.add(row)
-    if at is None:
-        return (list(run.source.items(only=meant.__contains__)) if meant else [], total)
-    lines = (item for item in run.source.items() if item.line == at)
-    return [item for item in lines if item.source == file or item.source.endswith(f"/{file}")], total
 
 
 async def trace(run: ReadRun, row: Row) -> tuple[list[Exchange], Outcome | None]:

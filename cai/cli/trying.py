@@ -19,7 +19,8 @@ from rich.text import Text
 
 from cai.cli import printable
 from cai.cli.console import err, out
-from cai.errors import CaiError, ConstitutionError, RunError
+from cai.cli.rows import find_row
+from cai.errors import CaiError, ConstitutionError
 
 if TYPE_CHECKING:
     from cai.outcome import Feedback
@@ -38,7 +39,7 @@ _STYLES = {"same": "", "gone": "red strike", "new": "green bold"}
 def try_(
     principle: Annotated[str, typer.Argument(metavar="ID", help="The principle's id.")],
     target: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder: its rows and engines.")],
-    row: Annotated[str, typer.Option("--row", help="The row's number from 1, or its id's beginning.")] = "1",
+    row: Annotated[str, typer.Option("--row", help="The row's number from 1, its id, or FILE:LINE.")] = "1",
     constitution: Annotated[
         str, typer.Option(help="A constitution's file or name; without it: the run's that has the principle.")
     ] = "",
@@ -63,7 +64,7 @@ async def _try(
     from cai.workbench.asking import Asking
     from cai.workbench.trying import try_principle
 
-    found = find_row(run, wanted)
+    found = row_of(run, wanted)
     async with Asking(run) as asking:
         before: Trial | None = None
         while True:
@@ -90,22 +91,12 @@ async def _try(
             err().print(Text("\nsaved; again", style="dim"))
 
 
-def find_row(run: RunFolder, wanted: str) -> Row:
-    """The row that a person names by its number or id. Raises: RunError."""
+def row_of(run: RunFolder, wanted: str) -> Row:
+    """The row of a run that a person names; the run need not have begun. Raises: RunError, SourceError."""
     from cai.recipe import load_recipe
-    from cai.source import Excluded, open_sources
+    from cai.source import open_sources
 
-    source = open_sources(load_recipe(run.recipe).sources, run.path)
-    number = int(wanted) if wanted.isascii() and wanted.isdigit() and len(wanted) < 9 else None
-    seen = 0
-    for item in source.items(only=None if number is not None else lambda row: row.startswith(wanted)):
-        seen += 1
-        if number is None or item.position + 1 == number:
-            if isinstance(item, Excluded):
-                raise RunError(f"The row {wanted} is excluded: {item.reason}.", "Name another.")
-            return item
-    known = f"; there are {seen} rows" if number is not None else ""
-    raise RunError(f"There is no row {wanted}{known}.", "Give --row a number from 1, or an id's beginning.")
+    return find_row(open_sources(load_recipe(run.recipe).sources, run.path), run.name, wanted)
 
 
 def _with_principle(asking: Asking, name: str, constitution: str) -> Constitution:

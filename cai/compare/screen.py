@@ -67,7 +67,7 @@ def _short(rate: Rate) -> str:
     return "none" if rate.value is None else f"{100 * rate.value:.0f} %"
 
 
-def _plain(text: str, style: str = "") -> Text:
+def plain(text: str, style: str = "") -> Text:
     """A name that others wrote, which must not speak to the terminal."""
     shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
     return Text(shown, style=style)
@@ -115,7 +115,7 @@ def _main(console: Console, comparison: Comparison) -> None:
     table = _table("", "agreement", "says", "kappa", "AI ahead by", right=(1, 2, 3, 4))
     for line in comparison.main.lines:
         kappa = "" if line.kappa.value is None else f"{line.kappa.value:.2f}"
-        name = _plain(line.name, "bold" if line.kind == "ai" else "")
+        name = plain(line.name, "bold" if line.kind == "ai" else "")
         table.add_row(name, _interval(line.ties_half), _short(line.coverage), kappa, _points(line.ahead))
     console.print(table)
     found = comparison.calibration
@@ -137,7 +137,7 @@ def _groups(console: Console, comparison: Comparison) -> None:
     _title(console, "Agreement on labelled pairs, by group")
     table = _table("", "pairs", "agreement", "", right=(1, 2))
     for by, group in shown:
-        name = _plain(f"|p-0.5| {group.name}" if by == "confidence" else group.name)
+        name = plain(f"|p-0.5| {group.name}" if by == "confidence" else group.name)
         table.add_row(name, f"{group.agreement.labelled:,}", _interval(group.agreement.decided), _mark(group))
     console.print(table)
 
@@ -158,10 +158,10 @@ def _principles(console: Console, comparison: Comparison) -> None:
     for item in comparison.principles[:PRINCIPLES_SHOWN]:
         if item.constitution != constitution:
             constitution = item.constitution
-            table.add_row(_plain(constitution, "italic"))
+            table.add_row(plain(constitution, "italic"))
         distance = "" if item.distance.value is None else f"{item.distance.value:.3f}"
         shares = (_short(item.decided), _short(item.order_consistency))
-        table.add_row(_plain(f"  {item.principle}"), *shares, distance, _interval(item.agreement))
+        table.add_row(plain(f"  {item.principle}"), *shares, distance, _interval(item.agreement))
     console.print(table)
     more = len(comparison.principles) - PRINCIPLES_SHOWN
     rest = f"; {more} more in comparison.json" if more > 0 else ""

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
 
 from cai.compare.estimates import Estimate, Rate
+from cai.compare.screen import plain
 from cai.judge_eval.figures import (
     GroupFigures,
     HarmGroup,
@@ -68,7 +68,7 @@ def _print_right(console: Console, ways: Sequence[WayFigures]) -> None:
     for way in ways:
         group = way.overall
         table.add_row(
-            _plain(way.way),
+            plain(way.way),
             interval(group.accuracy),
             f"{group.accuracy.n:,}",
             _share(group.chance),
@@ -88,7 +88,7 @@ def _print_sure(console: Console, ways: Sequence[WayFigures]) -> None:
     for way in ways:
         made = way.overall.calibration
         table.add_row(
-            _plain(way.way),
+            plain(way.way),
             _about(way.overall.log_loss),
             _about(way.overall.brier),
             _three(made.ece),
@@ -136,7 +136,7 @@ def _print_differences(console: Console, evaluation: JudgeEvaluation) -> None:
         )
         said = f"{value:+.1f}" + (f" ({low:+.1f} to {high:+.1f})" if low is not None else "")
         p = "" if item.mcnemar_p is None else f"{item.mcnemar_p:.3f}"
-        table.add_row(_plain(f"{item.one} - {item.other}"), said, f"{item.difference.n:,}", p)
+        table.add_row(plain(f"{item.one} - {item.other}"), said, f"{item.difference.n:,}", p)
     _show(console, table)
 
 
@@ -155,7 +155,7 @@ def _print_categories(console: Console, ways: Sequence[WayFigures]) -> None:
                 continue
             small = " *" if there[0].small else ""
             cells = ["" if group is None else _short(group.accuracy) for group in groups]
-            table.add_row(_plain(name or "(none)"), f"{max(group.asked for group in there):,}{small}", *cells)
+            table.add_row(plain(name or "(none)"), f"{max(group.asked for group in there):,}{small}", *cells)
         _show(console, table)
     if any(group.small for way in ways for group in way.categories):
         _note(console, "* few items: the interval says more than the figure.")
@@ -169,7 +169,7 @@ def _print_harm(console: Console, harm: HarmRatings) -> None:
         for group in groups:
             if group.labelled:
                 table.add_row(
-                    _plain(group.category or "(none)"),
+                    plain(group.category or "(none)"),
                     f"{group.labelled:,}{' *' if group.small else ''}",
                     f"{group.harmful:,}",
                     number(group.auroc),
@@ -183,7 +183,7 @@ def _print_harm(console: Console, harm: HarmRatings) -> None:
             if group.pairs:
                 count = f"{group.pairs:,}{' *' if group.small else ''}"
                 table.add_row(
-                    _plain(group.category or "(none)"),
+                    plain(group.category or "(none)"),
                     count,
                     interval(group.lower_wins),
                     number(group.pair_auroc),
@@ -208,26 +208,20 @@ def _without_rating(group: HarmGroup) -> str:
 # ---------------------------------------------------------------------- pieces
 
 
-def _plain(text: str, style: str = "") -> Text:
-    """A text that others may have written, which must not speak to the terminal; one line."""
-    shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-    return Text(shown, style=style)
-
-
 def _title(console: Console, text: str) -> None:
     console.print()
-    console.print(_plain(text, style="bold"))
+    console.print(plain(text, style="bold"))
 
 
 def _note(console: Console, text: str) -> None:
-    console.print(Padding(_plain(text, style="dim"), (0, 0, 0, 2), expand=False))
+    console.print(Padding(plain(text, style="dim"), (0, 0, 0, 2), expand=False))
 
 
 def _table(first: str, *rest: str) -> Table:
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim", show_edge=False)
     table.add_column(first, max_width=30)
     for name in rest:
-        table.add_column(_plain(name), justify="right", no_wrap=True)
+        table.add_column(plain(name), justify="right", no_wrap=True)
     return table
 
 
