@@ -375,6 +375,7 @@ def test_ctrl_c_at_the_question_ends_the_run(tmp_path: Path) -> None:
     seen = b""
     while b"[y/N]" not in seen:
         seen += os.read(main, 4096)
+    time.sleep(0.3)  # the question stands there microseconds before the answer is read; nobody is so quick
     process.send_signal(signal.SIGINT)
     assert process.wait(20) in (1, 130)
     os.close(main)
