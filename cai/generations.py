@@ -2,7 +2,7 @@
 
 People edit recipes, principles and templates while they read what came before. The frozen folder
 keeps all that decided a generation's answers, so it can be read whole without the edited files.
-What decides nothing (sources, dataset, pilot, run) is taken from the recipe as it now stands,
+What decides nothing (sources, dataset, pilot, run, publish) is taken from the recipe as it now stands,
 wherever that can be read.
 
 On disk: `frozen/latest` holds the digest of the generation that the run last worked with.
@@ -32,7 +32,7 @@ from cai.shipped import find
 from cai.steps import STEPS_DIGEST
 
 LATEST = "latest"
-OPEN_SECTIONS = ("sources", "dataset", "pilot", "run", "doctor")
+OPEN_SECTIONS = ("sources", "dataset", "pilot", "run", "publish", "doctor")
 """The recipe's sections that decide no answer; they may change at any time."""
 
 

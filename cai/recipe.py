@@ -2,7 +2,7 @@
 
 What decides a row's answers (`seed`, engines, roles, constitutions, templates, `revise`,
 `feedback`) is frozen into a generation; what only decides how fast, or what is made of the
-answers afterwards (`run`, `pilot`, `dataset`, addresses of servers), can change at any time.
+answers afterwards (`run`, `pilot`, `dataset`, `publish`, addresses of servers), can change at any time.
 
 Files that a recipe names are looked up by an explicit path, then beside the recipe, then in
 the package (cai/shipped.py), never by the working folder alone.
@@ -254,6 +254,30 @@ class RunSection(_Section):
     reuse: list[str] = Field(default_factory=list)
 
 
+class PublishSection(_Section):
+    """What is said of the dataset when it is published, and from where on it may not be (cai/publish/gate.py).
+
+    `source`: the Hub's name of the dataset that local files are a copy of. `licence`: one the Hub
+    knows, by its id there; without it the source's is carried over. `terms`: what a model's terms
+    say about its outputs, by the model's name. `gpu_hours`, `energy_kwh`: what the run took, where
+    you know. A judge that answers at random agrees with itself in half of its orders, hence 0.6;
+    rows that fail are not a random part of all rows, hence 0.01.
+    """
+
+    title: str | None = None
+    source: str | None = None
+    licence: str | None = None
+    licence_name: str | None = None
+    licence_link: str | None = None
+    languages: list[str] = Field(default_factory=list)
+    terms: dict[str, str] = Field(default_factory=dict)
+    gpu_hours: Annotated[float, Field(ge=0, strict=False)] | None = None
+    energy_kwh: Annotated[float, Field(ge=0, strict=False)] | None = None
+    min_order_consistency: Fraction = 0.6
+    max_quarantined: Fraction = 0.01
+    max_unfinished: Fraction = 0.0
+
+
 class DoctorSection(_Section):
     """Known-answer pairs that prove a judge before the first row (cai/doctor/probes.py says how
     such a file is written). `probes`: a file, or the one that comes with the program."""
@@ -278,6 +302,7 @@ class Recipe(_Section):
     dataset: DatasetSection = Field(default_factory=DatasetSection)
     pilot: PilotSection = Field(default_factory=PilotSection)
     run: RunSection = Field(default_factory=RunSection)
+    publish: PublishSection = Field(default_factory=PublishSection)
     doctor: DoctorSection | Literal[False] = Field(default_factory=DoctorSection)
 
     def constitution_for(self, subset: str) -> str | None:
