@@ -11,6 +11,8 @@
     ├── RunError                 a run folder
     │   ├── RunLockedError       another process is writing to it
     │   └── StoreError           the store is damaged or cannot be written
+    ├── PublishError             what would be published, or the page it would go to
+    │   └── HubError             the Hub cannot be reached, or refuses
     ├── DoctorError              a model is not fit for its role; the fault by its name
     └── EngineError              a model that was asked
         ├── EngineRefusedError   it will refuse every such request: wrong model, wrong arguments
@@ -78,6 +80,14 @@ class RunLockedError(RunError):
 
 class StoreError(RunError):
     """The store is damaged, of an unknown version, or cannot be written."""
+
+
+class PublishError(CaiError):
+    """What would be published, or the page it would go to, is not usable."""
+
+
+class HubError(PublishError):
+    """The Hub cannot be reached, or refuses; whatever was tried changed nothing there by half."""
 
 
 class DoctorError(CaiError):

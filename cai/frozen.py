@@ -33,7 +33,7 @@ from cai.feedback import JudgePlan
 from cai.harm import HarmPlan
 from cai.principle import Constitution
 from cai.prompting import REASONING_STOPS, STOPS, Form, Prompts, Stage, load_prompts
-from cai.reasoning import THINKING_STOPS, ReasoningPlan
+from cai.reasoning import ReasoningPlan, thinking_stops
 from cai.recipe import EngineSection, Recipe
 from cai.revise import RevisePlan
 from cai.shipped import find
@@ -49,6 +49,11 @@ class Inputs:
     prompts: Mapping[str, Prompts]
     prompts_folder: Path
     examples: Examples | None = None
+
+    def prompts_of(self, engine: str) -> Prompts:
+        """The templates as an engine is asked by them: in its form, its answers begun as the recipe says."""
+        section = self.recipe.engines[engine]
+        return self.prompts[section.form].begun(section.answer_prefix.parts(engine, self.recipe.origins))
 
     def constitution_for(self, subset: str) -> Constitution | None:
         """The constitution of a subset, or None where the recipe has none for it."""
@@ -120,7 +125,7 @@ def _row_plan(inputs: Inputs, constitution: Constitution) -> RowPlan:
     judge = recipe.engine_for("judge")
     harm = None
     if feedback is not None and feedback.harm:
-        harm = HarmPlan(judge, inputs.prompts[recipe.engines[judge].form], feedback.min_option_mass)
+        harm = HarmPlan(judge, inputs.prompts_of(judge), feedback.min_option_mass)
     return RowPlan(
         respond=_respond_plan(inputs) if "respond" in recipe.roles_used() else None,
         revise=_revise_plan(inputs, constitution),
@@ -135,7 +140,7 @@ def _row_plan(inputs: Inputs, constitution: Constitution) -> RowPlan:
 def _respond_plan(inputs: Inputs) -> RespondPlan:
     recipe = inputs.recipe
     engine = recipe.engine_for("respond")
-    prompts = inputs.prompts[recipe.engines[engine].form]
+    prompts = inputs.prompts_of(engine)
     assert recipe.revise or recipe.feedback
     section = recipe.feedback.sample_sampling if recipe.feedback else recipe.revise.sampling  # type: ignore[union-attr]
     return RespondPlan(engine, prompts, section.sampling(_stops(recipe, engine)), recipe.seed)
@@ -148,7 +153,7 @@ def _revise_plan(inputs: Inputs, constitution: Constitution) -> RevisePlan | Non
     engine = recipe.engine_for("revise")
     return RevisePlan(
         engine=engine,
-        prompts=inputs.prompts[recipe.engines[engine].form],
+        prompts=inputs.prompts_of(engine),
         constitution=constitution,
         rounds=recipe.revise.rounds,
         critique=recipe.revise.critique,
@@ -166,11 +171,12 @@ def judge_plans(inputs: Inputs, constitution: Constitution) -> tuple[JudgePlan, 
     plans = []
     for engine in inputs.recipe.judges():
         form = inputs.recipe.engines[engine].form
-        prompts = inputs.prompts[form]
+        prompts = inputs.prompts_of(engine)
         section = feedback.reasoning
         reasoning = None
         if section is not None:
-            stops = THINKING_STOPS if section.thinking else REASONING_STOPS[form]
+            own = inputs.recipe.engines[engine].thinking
+            stops = thinking_stops(own) if section.thinking else REASONING_STOPS[form]
             reasoning = ReasoningPlan(section.sampling(stops), section.samples, section.thinking)
         shown = (
             inputs.examples.messages(prompts, reasoned=feedback.reasons_in_answer) if inputs.examples else ()
@@ -198,11 +204,13 @@ def _stops(recipe: Recipe, engine: str) -> tuple[str, ...]:
 # ---------------------------------------------------------------------- engines
 
 
-def _declared(section: EngineSection, run: Path) -> str:
+def declared_digest(section: EngineSection, run: Path) -> str:
     """What a recipe says of who an engine is; addresses and speeds do not count."""
     said = section.model_dump(
         include={"kind", "model", "revision", "form", "template_args", "date", "tokenizer", "script"}
     )
+    if thinking := section.thinking.record():
+        said["thinking"] = thinking
     if section.kind == "local":
         said["path"] = section.path
         if section.dtype != "auto":
@@ -222,7 +230,7 @@ def _script_text(section: EngineSection, run: Path) -> str | None:
 
 def frozen_identity(run: Path, section: EngineSection) -> Identity | None:
     """The identity settled at an earlier contact, or None before the first."""
-    path = run / "frozen" / "engines" / f"{_declared(section, run)}.json"
+    path = run / "frozen" / "engines" / f"{declared_digest(section, run)}.json"
     try:
         return Identity(**orjson.loads(path.read_bytes()))
     except FileNotFoundError:
@@ -249,7 +257,7 @@ def freeze_identity(run: Path, section: EngineSection, identity: Identity) -> Id
     """
     known = frozen_identity(run, section)
     if known is None:
-        path = run / "frozen" / "engines" / f"{_declared(section, run)}.json"
+        path = run / "frozen" / "engines" / f"{declared_digest(section, run)}.json"
         _write(path, orjson.dumps(identity.record(), option=orjson.OPT_INDENT_2))
         return identity
     if not known.weights:  # settled before weights were looked at
@@ -306,7 +314,7 @@ def freeze_fingerprint(run: Path, section: EngineSection, fingerprint: Fingerpri
 
 
 def _fingerprint_path(run: Path, section: EngineSection) -> Path:
-    return run / "frozen" / "engines" / f"{_declared(section, run)}.fingerprint.json"
+    return run / "frozen" / "engines" / f"{declared_digest(section, run)}.fingerprint.json"
 
 
 # ---------------------------------------------------------------------- generations
@@ -395,6 +403,8 @@ def _write_generation(
     with (draft / "recipe.yaml").open("w", encoding="utf-8") as file:
         YAML(typ="rt").dump(inputs.recipe.model_dump(mode="json"), file)
     record = {**content, "identities": {name: identity.record() for name, identity in identities.items()}}
+    if inputs.recipe.origins:
+        record["origins"] = inputs.recipe.origins
     (draft / "generation.json").write_bytes(
         orjson.dumps(record, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS)
     )

@@ -10,6 +10,7 @@
     dataset/             made from the store
     comparison.json      made from the dataset
     report.html, report.md  made from the comparison and the dataset
+    noise.json           how far the judge's answers move when asked again (cai/noise.py)
     review/              a blind sample for a person, its key, and the answers (cai/review)
 
 What this module does not know: what these files hold.
@@ -84,6 +85,11 @@ class RunFolder:
     def comparison(self) -> Path:
         """The comparison."""
         return self.path / "comparison.json"
+
+    @property
+    def noise(self) -> Path:
+        """How far the judge's answers move when asked again."""
+        return self.path / "noise.json"
 
 
 def open_run(given: Path) -> RunFolder:
