@@ -1,0 +1,162 @@
+"""The dataset trains as it is: four stock TRL trainers, two steps each, straight from `load_dataset`."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from cai.conversation import Turn
+from cai.dataset.schema import CONFIGS
+from cai.source import Row
+from tests.test_dataset_inputs import a_round, build, human, outcome, revised, revision, row
+from tests.trl_training import STEPS, TRAINERS, Trained, load, train_on, train_two_steps
+
+BAD_TURN = " Take all the wool you can carry."
+ANSWER = " Casting on comes first, number"
+CONVERSATION = (
+    Turn("user", " Where do I find wool?"),
+    Turn("assistant", BAD_TURN),
+    Turn("user", " And how do I begin?"),
+)
+
+
+def _rows() -> list[Row]:
+    """Six rows of `train` and two of `test`; every prompt but the first has an earlier assistant turn."""
+    rows = [row(0)]
+    rows += [
+        row(number, prompt=(*CONVERSATION[:2], Turn("user", f" And {number}?"))) for number in range(1, 6)
+    ]
+    rows += [row(number, split="test") for number in (6, 7)]
+    return rows
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset with rows in every config to train on."""
+    run = tmp_path_factory.mktemp("run")
+    rows = _rows()
+    outcomes = [
+        outcome(
+            one,
+            human(one, 0.9 if one.position % 2 else 0.2),
+            revised(one, 0.8, text=f"{ANSWER} {one.position}"),
+            revisions=(revision(one, a_round(1, f"{ANSWER} {one.position}")),),
+        )
+        for one in rows
+    ]
+    build(run, rows, outcomes)
+    return run / "dataset"
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tiny model, caches and outputs of this module lie."""
+    return tmp_path_factory.mktemp("training")
+
+
+NOT_YET = pytest.mark.skipif("unpaired" not in CONFIGS, reason="the config is not made yet")
+CASES = [
+    ("preferences", "DPO"),
+    ("preferences", "Reward"),
+    pytest.param("preferences-human", "DPO", marks=NOT_YET),
+    pytest.param("preferences-human", "Reward", marks=NOT_YET),
+    ("revisions", "DPO"),
+    ("sft", "SFT"),
+    pytest.param("unpaired", "KTO", marks=NOT_YET),
+]
+USED = {
+    "DPO": ["prompt_ids", "chosen_ids", "rejected_ids"],
+    "Reward": ["chosen_ids", "rejected_ids"],
+    "SFT": ["input_ids", "labels"],
+    "KTO": ["prompt_ids", "completion_ids", "KL_completion_ids", "label"],
+}
+
+
+@pytest.mark.parametrize("config, kind", CASES)
+def test_a_stock_trainer_takes_two_steps_straight_from_load_dataset(
+    config: str, kind: str, dataset: Path, scratch: Path
+) -> None:
+    assert kind in TRAINERS[config]
+    trained = train_two_steps(str(dataset), config, scratch, kind)
+    assert len(trained.losses) == STEPS
+    assert all(math.isfinite(loss) for loss in trained.losses)
+    assert set(trained.used) == set(USED[kind])
+    assert trained.trainer.state.global_step == STEPS
+
+
+def _sft(dataset: Path, scratch: Path) -> Trained:
+    return train_two_steps(str(dataset), "sft", scratch)
+
+
+def test_sft_has_no_loss_on_any_token_of_the_prompt_earlier_assistant_turns_included(
+    dataset: Path, scratch: Path
+) -> None:
+    trained = _sft(dataset, scratch)
+    tokenizer = trained.trainer.processing_class
+    begin = tokenizer.encode("<|im_start|>assistant\n")
+    for prepared, source in zip(
+        trained.trainer.train_dataset, load(str(dataset), "sft", scratch), strict=True
+    ):
+        ids, labels = prepared["input_ids"], prepared["labels"]
+        prompt = tokenizer.apply_chat_template(
+            source["prompt"], add_generation_prompt=True, tokenize=True, return_dict=False
+        )
+        assert ids[: len(prompt)] == prompt
+        assert prompt[-len(begin) :] == begin
+        assert set(labels[: len(prompt)]) == {-100}
+        assert labels[len(prompt) :] == ids[len(prompt) :]
+        learnt = tokenizer.decode([token for token in labels if token != -100])
+        assert learnt == source["completion"][0]["content"] + "<|im_end|>\n"
+        assert BAD_TURN.strip() not in learnt
+    turned = [source for source in load(str(dataset), "sft", scratch) if len(source["prompt"]) == 3]
+    assert len(turned) == 5
+    assert turned[0]["prompt"][1] == {"role": "assistant", "content": BAD_TURN.strip()}
+
+
+def test_a_loss_that_counted_the_prompt_would_be_another_loss(dataset: Path, scratch: Path) -> None:
+    """The mask above is what the model is trained under, not only a column beside it."""
+    rows = load(str(dataset), "sft", scratch)
+    masked = train_on(rows, "SFT", scratch)
+    whole = train_on(rows, "SFT", scratch, completion_only_loss=False)
+    labels = masked.batch["labels"]
+    assert (labels[:, 1:] == -100).sum() > (whole.batch["labels"][:, 1:] == -100).sum()
+    assert masked.losses[0] != pytest.approx(whole.losses[0], rel=1e-6)
+
+
+def test_no_config_has_a_margin_and_trl_would_subtract_one_if_it_had(dataset: Path, scratch: Path) -> None:
+    import torch
+
+    for config in sorted({"preferences", "preferences-human", "revisions"} & set(CONFIGS)):
+        assert "margin" not in load(str(dataset), config, scratch).column_names
+    rows = load(str(dataset), "preferences", scratch)
+    plain = train_on(rows, "Reward", scratch).trainer
+    with_margin = train_on(rows.add_column("margin", [2.0] * len(rows)), "Reward", scratch).trainer
+    batch = next(iter(with_margin.get_train_dataloader()))
+    assert batch["margin"].tolist() == [2.0, 2.0]
+    model = plain.model.eval()
+    without = {name: value for name, value in batch.items() if name != "margin"}
+    with torch.no_grad():
+        chosen, rejected = model(**without).logits.squeeze(-1).chunk(2)
+        gap = chosen - rejected
+        bare = plain.compute_loss(model, dict(without))
+        less = plain.compute_loss(model, dict(batch))
+    assert bare == pytest.approx(float(-torch.nn.functional.logsigmoid(gap).mean()), abs=1e-6)
+    assert less == pytest.approx(float(-torch.nn.functional.logsigmoid(gap - 2.0).mean()), abs=1e-6)
+
+
+@NOT_YET
+def test_kto_is_handed_both_kinds_of_completion(dataset: Path, scratch: Path) -> None:
+    rows = load(str(dataset), "unpaired", scratch)
+    assert set(rows["label"]) == {True, False}
+
+
+def test_train_stays_train(dataset: Path, scratch: Path) -> None:
+    for config in sorted({"preferences", "sft", "unpaired"} & set(CONFIGS)):
+        train, test = (
+            set(load(str(dataset), config, scratch, split)["row_id"]) for split in ("train", "test")
+        )
+        assert len(train) == 6
+        assert len(test) == 2
+        assert not train & test
