@@ -6,15 +6,15 @@ What this module does not know: what the work is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
 
 class PromptTooLongError(Exception):
-    """A prompt does not fit into an engine's context; the row is excluded for all its steps. Not a
-    CaiError: it never leaves steps.py."""
+    """A prompt does not fit into an engine's context; what becomes of the row is decided for all its
+    steps at once. Not a CaiError: it never leaves steps.py."""
 
 
 async def abreast(work: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
@@ -24,7 +24,24 @@ async def abreast(work: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
     """
     if len(work) <= 1:
         return [await item for item in work]
-    done = await asyncio.gather(*work, return_exceptions=True)
+    return _results(await asyncio.gather(*work, return_exceptions=True))
+
+
+async def one_after_other(
+    first: Sequence[Coroutine[Any, Any, Result]], then: Callable[[], Sequence[Coroutine[Any, Any, Result]]]
+) -> list[Result]:
+    """All results in order; `then` is begun when `first` is done, and never where a prompt of `first`
+    does not fit: what it would ask is not paid for.
+
+    Raises: as `abreast`.
+    """
+    done = await asyncio.gather(*first, return_exceptions=True)
+    if not any(isinstance(item, PromptTooLongError) for item in done):
+        done += await asyncio.gather(*then(), return_exceptions=True)
+    return _results(done)
+
+
+def _results(done: Sequence[Result | BaseException]) -> list[Result]:
     errors = [item for item in done if isinstance(item, BaseException)]
     if errors:
         raise next((error for error in errors if isinstance(error, PromptTooLongError)), errors[0])

@@ -151,6 +151,9 @@ class HarmRating:
 class Outcome:
     """A finished row. `excluded` names why the data leave it out (`prompt_too_long`), or is None.
 
+    `turns_dropped`: how many of the prompt's oldest turns all of its steps did without
+    (cai/shortening.py), since the whole did not fit; mostly 0.
+
     `feedback`: where several judges judge, each pair has one for each of them, side by side; the
     one that makes the labels comes first.
     """
@@ -161,6 +164,7 @@ class Outcome:
     samples: tuple[Sample, ...]
     feedback: tuple[Feedback, ...]
     harm: tuple[HarmRating, ...] = ()
+    turns_dropped: int = 0
 
     @property
     def labelling(self) -> tuple[Feedback, ...]:
@@ -169,7 +173,7 @@ class Outcome:
 
     def record(self) -> dict[str, Any]:
         """What the store keeps."""
-        return {
+        record: dict[str, Any] = {
             "row": self.row,
             "excluded": self.excluded,
             "revisions": self.revisions,
@@ -177,6 +181,7 @@ class Outcome:
             "feedback": self.feedback,
             "harm": self.harm,
         }
+        return {**record, "turns_dropped": self.turns_dropped} if self.turns_dropped else record
 
 
 def outcome_digest(row: str, generation: str) -> str:
@@ -196,6 +201,7 @@ def read_outcome(record: dict[str, Any]) -> Outcome:
         samples=tuple(Sample(**item) for item in record["samples"]),
         feedback=tuple(_feedback(item) for item in record["feedback"]),
         harm=tuple(HarmRating(**{**item, "logprobs": tuple(item["logprobs"])}) for item in record["harm"]),
+        turns_dropped=record.get("turns_dropped", 0),
     )
 
 

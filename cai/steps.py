@@ -3,17 +3,23 @@
 What needs nothing of each other runs at the same time: the human pair is judged while a
 response is being revised. The result is one `Outcome`.
 
+Where any prompt of a row does not fit, the row is excluded; or, where the plan says so, all its
+steps begin anew without the oldest exchange of the conversation, until everything fits. So every
+critique, revision, judgement and rating of a row is of the same conversation, and the row fits or
+not by the answers in the store alone. What needs no other answer is then asked first, so that
+little is paid for before a row is found too long.
+
 What this module does not know: other rows, stores, engines, whether an answer was paid for now
 or long ago.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cai.abreast import PromptTooLongError, abreast
+from cai.abreast import PromptTooLongError, abreast, one_after_other
 from cai.digest import digest, draw
 from cai.feedback import STEP_VERSION as FEEDBACK_VERSION
 from cai.feedback import AskFeedback, JudgedPair, JudgePlan, judge
@@ -22,9 +28,10 @@ from cai.harm import HarmPlan, rate
 from cai.outcome import Feedback, HarmRating, Outcome, Revision, Sample
 from cai.parts import Value
 from cai.prompting import Prompts, turn_values
-from cai.request import GenerateRequest, Sampling
+from cai.request import Completion, GenerateRequest, Sampling, ScoreRequest, Scores
 from cai.revise import STEP_VERSION as REVISE_VERSION
 from cai.revise import RevisePlan, revise
+from cai.shortening import drops_to_try, kept_turns
 from cai.source import Row
 
 STEP_VERSION = 2
@@ -54,7 +61,7 @@ class RowPlan:
 
     `of` names the responses to revise; `judges`: every pair is judged by each, the first makes the
     labels; `pairs` the kinds of pair to judge; `samples` how many responses are sampled for pairs
-    of kind `sampled`.
+    of kind `sampled`. `drop_oldest`: drop a prompt's oldest turns where it does not fit.
     """
 
     respond: RespondPlan | None
@@ -64,6 +71,7 @@ class RowPlan:
     pairs: tuple[str, ...]
     samples: int
     harm: HarmPlan | None = None
+    drop_oldest: bool = False
 
 
 async def run_row(row: Row, plan: RowPlan, ask: AskAll) -> Outcome:
@@ -72,23 +80,63 @@ async def run_row(row: Row, plan: RowPlan, ask: AskAll) -> Outcome:
     Raises: EngineError, StoreError; nothing of the row is then recorded but its answers.
     """
     turns = turn_values(row.prompt, "row")
+    drops = drops_to_try(row.prompt) if plan.drop_oldest else [0]
+    for dropped in drops:
+        kept = [turns[place] for place in kept_turns(row.prompt, dropped)]
+        asking = _Shortened(ask, dropped) if dropped else ask
+        try:
+            found = await _all_steps(row, kept, plan, asking, careful=len(drops) > 1)
+        except PromptTooLongError:
+            continue
+        return Outcome(row.id, None, found.revisions, found.samples, found.feedback, found.harm, dropped)
+    return Outcome(row.id, "prompt_too_long", (), (), ())
+
+
+class _Shortened:
+    """`ask`, with the number of turns that a conversation lost added to the labels."""
+
+    def __init__(self, ask: AskAll, turns_dropped: int) -> None:
+        self.row = ask.row
+        self.digest = ask.digest
+        self._ask = ask
+        self._turns_dropped = turns_dropped
+
+    async def generate(self, request: GenerateRequest) -> Completion:
+        request.labels["turns_dropped"] = self._turns_dropped
+        return await self._ask.generate(request)
+
+    async def score(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
+        for request in requests:
+            request.labels["turns_dropped"] = self._turns_dropped
+        return await self._ask.score(requests)
+
+
+async def _all_steps(
+    row: Row, turns: list[dict[str, Any]], plan: RowPlan, ask: AskAll, careful: bool
+) -> _Part:
+    """All steps over one conversation; `careful`: what stands in the source is judged first.
+
+    Raises: PromptTooLongError; EngineError, StoreError.
+    """
     responses = {name: Value(turn.text, "row", f"row {name}") for name, turn in row.responses.items()}
-    branches = []
+    known = []
     if "human" in plan.pairs and "chosen" in responses:
         pair = JudgedPair("human", "human", "chosen", "rejected", responses["chosen"], responses["rejected"])
-        branches.append(_judge_pairs(turns, [pair], plan, ask))
+        known.append(_judge_pairs(turns, [pair], plan, ask))
     if plan.harm is not None:
-        branches.append(_rate(turns, list(responses.items()), plan, ask))
-    if plan.revise is not None:
-        branches.append(_revise_and_judge(row, turns, responses, plan, ask))
-    if plan.judges and "sampled" in plan.pairs:
-        branches.append(_sample_and_judge(row, turns, plan, ask))
-    try:
-        done = await abreast(branches)
-    except PromptTooLongError:
-        return Outcome(row.id, "prompt_too_long", (), (), ())
-    found = _joined(done)
-    return Outcome(row.id, None, found.revisions, found.samples, found.feedback, found.harm)
+        known.append(_rate(turns, list(responses.items()), plan, ask))
+
+    def of_the_model() -> list[Coroutine[Any, Any, _Part]]:
+        branches = []
+        if plan.revise is not None:
+            branches.append(_revise_and_judge(row, turns, responses, plan, ask))
+        if plan.judges and "sampled" in plan.pairs:
+            branches.append(_sample_and_judge(row, turns, plan, ask))
+        return branches
+
+    if careful:
+        return _joined(await one_after_other(known, of_the_model))
+    return _joined(await abreast([*known, *of_the_model()]))
 
 
 @dataclass(frozen=True, slots=True)
