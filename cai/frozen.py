@@ -134,6 +134,7 @@ def _row_plan(inputs: Inputs, constitution: Constitution) -> RowPlan:
         pairs=tuple(feedback.pairs) if feedback else (),
         samples=feedback.samples if feedback else 0,
         harm=harm,
+        drop_oldest=recipe.too_long == "drop-oldest-turns",
     )
 
 

@@ -1,7 +1,7 @@
 """The recipe: the YAML file that describes a run, with every default written down.
 
 What decides a row's answers (`seed`, engines, roles, constitutions, templates, `revise`,
-`feedback`) is frozen into a generation; what only decides how fast, or what is made of the
+`feedback`, `too_long`) is frozen into a generation; what only decides how fast, or what is made of the
 answers afterwards (`run`, `pilot`, `dataset`, `publish`, addresses of servers), can change at any time.
 
 Files that a recipe names are looked up by an explicit path, then beside the recipe, then in
@@ -288,7 +288,8 @@ class DoctorSection(_Section):
 class Recipe(_Section):
     """A whole recipe. `constitutions` maps subset patterns (`helpful-*`) to constitutions, first match wins.
 
-    `doctor: false` begins a run without proving its judges.
+    `doctor: false` begins a run without proving its judges. `too_long`: what becomes of a row one of
+    whose prompts does not fit into an engine's context (cai/shortening.py).
     """
 
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
@@ -299,6 +300,7 @@ class Recipe(_Section):
     prompts: str = "prompts"
     revise: ReviseSection | None = Field(default_factory=ReviseSection)
     feedback: FeedbackSection | None = Field(default_factory=FeedbackSection)
+    too_long: Literal["exclude", "drop-oldest-turns"] = "exclude"
     dataset: DatasetSection = Field(default_factory=DatasetSection)
     pilot: PilotSection = Field(default_factory=PilotSection)
     run: RunSection = Field(default_factory=RunSection)
@@ -349,7 +351,8 @@ class Recipe(_Section):
     def deciding(self) -> dict[str, Any]:
         """The part that decides answers, defaults written out; what a generation is made from.
 
-        A value that decides nothing under the others stands as its default.
+        A value that decides nothing under the others stands as its default. Keys that came later are
+        left out at their defaults, so that earlier generations keep their digests.
         """
         revise, feedback = self.revise, self.feedback
         if revise is not None and not revise.critique:
@@ -366,6 +369,7 @@ class Recipe(_Section):
             "feedback": feedback.model_dump() if feedback else None,
             "engines": {role: self.engine_for(role) for role in self.roles_used()},
             "judges": self.judges() if self.feedback else [],
+            **({} if self.too_long == "exclude" else {"too_long": self.too_long}),
         }
 
 

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "cai"
 LAYERS: list[list[str]] = [
     ["errors", "digest", "abreast", "mistake"],
     ["parts", "conversation", "yaml_file", "shipped", "template_syntax", "text_features"],
-    ["template", "principle"],
+    ["template", "principle", "shortening"],
     ["constitution_file"],
     ["request", "prompting"],
     ["answering"],
