@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Self
 
 import orjson
 
@@ -34,7 +35,7 @@ from cai.errors import (
 )
 from cai.outcome import Outcome, outcome_digest
 from cai.run_folder import RunFolder
-from cai.source import Excluded, Row, Source
+from cai.source import Excluded, Row, Source, SourceItem
 from cai.steps import RowPlan, run_row
 from cai.store import Store
 
@@ -96,6 +97,52 @@ class Progress:
         return time.monotonic() - self.started_s
 
 
+class Unfinished:
+    """The rows of a source that are not finished, in its order: one pass, of which `any` may look ahead.
+
+    Iterating gives rows, and None now and then while finished rows are passed over: then everything
+    else that waits on the event loop should get its turn. `passed`: finished rows passed over by now.
+    """
+
+    def __init__(
+        self, source: Source, finished: Callable[[str], bool], only: Callable[[str], bool] | None = None
+    ) -> None:
+        self.passed = 0
+        self._finished = finished
+        self._items = source.items(skip=self._skip, only=only)
+        self._let_through = ""
+        self._ahead: SourceItem | None = None
+
+    def _skip(self, row: str) -> bool:
+        """Whether a row is finished. Every so often one is let through all the same, to end in `__next__`."""
+        if not self._finished(row):
+            return False
+        self.passed += 1
+        if self.passed % SKIPPED_AT_ONCE == 0:
+            self._let_through = row
+            return False
+        return True
+
+    def any(self) -> bool:
+        """Whether a row is left; looks no further than the first, which is kept for who iterates."""
+        if self._ahead is None:
+            self._ahead = next((item for item in self if item is not None), None)
+        return self._ahead is not None
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> SourceItem | None:
+        item, self._ahead = self._ahead, None
+        if item is not None:
+            if not self._finished(item.id):
+                return item
+            self.passed += 1  # since it was looked at
+            return None
+        item = next(self._items)
+        return None if item.id == self._let_through else item
+
+
 class Job:
     """One go at a run: takes rows, runs their steps, remembers their outcomes."""
 
@@ -109,7 +156,6 @@ class Job:
         generation: str,
     ) -> None:
         self.progress = Progress()
-        self.retry_too_long = False
         self._run = run
         self._source = source
         self._plans = plans
@@ -119,7 +165,8 @@ class Job:
         self._admitted = 0
         self._stopping = False
         self._fatal: CaiError | None = None
-        self._let_through: set[str] = set()
+        self._retry_too_long = False
+        self._rest = Unfinished(source, self.finished)
 
     def stop(self) -> None:
         """End gently: admit no row, send no request; what is under way is answered and kept."""
@@ -129,10 +176,19 @@ class Job:
     def finished(self, row: str) -> bool:
         """Whether a row was finished under this generation, now or earlier."""
         key = outcome_digest(row, self._generation)
-        if not self.retry_too_long:
+        if not self._retry_too_long:
             return key in self._store
         record = self._store.get(key)
         return record is not None and record.answer["excluded"] != "prompt_too_long"
+
+    def any_left(self) -> bool:
+        """Whether any row is not finished. The pass over the source that finds it out is that of `work`."""
+        return self._rest.any()
+
+    def retry_too_long(self) -> None:
+        """From now on rows whose prompt did not fit count as not finished."""
+        self._retry_too_long = True
+        self._rest = Unfinished(self._source, self.finished)
 
     async def work(self, rows_in_flight: int, only: Callable[[str], bool] | None = None) -> None:
         """Take all rows (or those that `only` names by id) through their steps.
@@ -140,13 +196,17 @@ class Job:
         Raises: EngineDownError, EngineRefusedError, StoreError, SourceError; what was answered
         by then is kept.
         """
-        items = self._source.items(skip=self._skip, only=only)
+        rows = self._rest
+        if only is None:
+            self._rest = Unfinished(self._source, self.finished)
+        else:
+            rows = Unfinished(self._source, self.finished, only)
         workers = max(1, min(rows_in_flight, ROWS_IN_FLIGHT_MAX))
         try:
             with rare_collections():
                 async with asyncio.TaskGroup() as group:
                     for _ in range(workers):
-                        group.create_task(self._worker(items))
+                        group.create_task(self._worker(rows))
         except BaseExceptionGroup as errors:  # what no worker expects: say it as itself
             error: BaseException = errors
             while isinstance(error, BaseExceptionGroup):
@@ -156,40 +216,29 @@ class Job:
             raise self._fatal
         await self._store.synced()
 
-    def _skip(self, row: str) -> bool:
-        """Whether a row is finished. Every so often one is let through all the same: it ends there
-        (`_rows`), and everything else that waits on the event loop gets its turn."""
-        if not self.finished(row):
-            return False
-        self.progress.before += 1
-        if self.progress.before % SKIPPED_AT_ONCE == 0:
-            self._let_through.add(row)
-            return False
-        return True
-
-    async def _worker(self, items: Iterator[Row | Excluded]) -> None:
+    async def _worker(self, rows: Unfinished) -> None:
         """Take rows until there are none, or the job ends; the first fatal error ends it gently."""
         try:
-            await self._rows(items)
+            await self._take(rows)
         except (EngineDownError, EngineRefusedError, RunError, InputError) as error:
             if self._fatal is None:
                 self._fatal = error
             self.stop()
 
-    async def _rows(self, items: Iterator[Row | Excluded]) -> None:
-        for item in items:
+    async def _take(self, rows: Unfinished) -> None:
+        for item in rows:
+            self.progress.before = rows.passed
             if self._stopping:
                 return
-            if item.id in self._let_through:
-                self._let_through.remove(item.id)
+            if item is None:
                 await asyncio.sleep(0)
-                continue
-            if isinstance(item, Excluded):
+            elif isinstance(item, Excluded):
                 self._remember(Outcome(item.id, item.reason, (), (), ()))
-                continue
-            await self._row(item)
+            else:
+                await self._row(item)
             if self._stopping:
                 return
+        self.progress.before = rows.passed
 
     async def _row(self, row: Row) -> None:
         self._admitted += 1

@@ -112,7 +112,7 @@ def reused_stores(recipe: Recipe, run: RunFolder) -> list[Path]:
 class LiveRun:
     """An opened run; use it as an asynchronous context manager.
 
-    `inputs`: those of an earlier generation; None: as they stand now.
+    `inputs`: what to work with, loaded before; None: what the recipe names as it stands now.
     Raises on entering: RunLockedError, StoreError, InputError and its kinds, EngineError.
     """
 
@@ -181,8 +181,8 @@ class LiveRun:
         return sum(not self.job.finished(row) for row, _ in self.source.ids())
 
     def has_rows_left(self) -> bool:
-        """Whether any row is not finished; looks no further than the first."""
-        return any(not self.job.finished(row) for row, _ in self.source.ids())
+        """Whether any row is not finished; looks no further than the first, from where the job goes on."""
+        return self.job.any_left()
 
     async def retry_too_long(self) -> None:
         """Take up rows again whose prompt did not fit, where an engine's context is larger now.
@@ -192,7 +192,7 @@ class LiveRun:
         for engine in self.engines.values():
             await engine.open()
         self.ask.retry_too_long = True
-        self.job.retry_too_long = True
+        self.job.retry_too_long()
 
     @property
     def rows_in_flight(self) -> int:

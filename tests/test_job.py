@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -341,3 +343,44 @@ async def test_rows_whose_prompt_did_not_fit_come_back_when_asked_to_and_more_fi
         live.engines["main"].context_tokens = 1024
         await live.job.work(4)
         assert live.job.progress.finished == 1
+
+
+READS = """
+import sys, asyncio
+from pathlib import Path
+opened = []
+sys.addaudithook(lambda event, args: opened.append(args[0]) if event == "open" else None)
+from cai.cli.run import Wish, work
+inputs = None
+if sys.argv[2] == "told":
+    from cai.cli.edited import inputs_meant
+    from cai.run_folder import open_run
+    inputs = inputs_meant(open_run(Path(sys.argv[1])), "")
+asyncio.run(work(Path(sys.argv[1]), Wish(skip_doctor=True), lambda target: None, inputs))
+names = [Path(name).name for name in opened if isinstance(name, (str, Path))]
+print(names.count("train.jsonl.gz"), names.count("own.yaml"))
+"""
+
+
+def test_going_on_reads_the_source_once_and_what_people_wrote_once(tmp_path: Path) -> None:
+    """With the pilot's rows done and approved; one row is left, and it is asked."""
+    run = write_run(tmp_path, rows=12)
+    recipe = (run / "recipe.yaml").read_text().replace("pilot: {rows: 0}", "pilot: {rows: 3}")
+    (run / "recipe.yaml").write_text(recipe)
+
+    def go(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    go("-m", "cai", "run", run, "--yes")
+    generation = next(path.parent.name for path in run.glob("frozen/*/generation.json"))
+    with Store(run / "store") as store:
+        outcomes = [r for r in store.records() if r.labels["stage"] == "outcome"]
+    last = outcome_digest(str(outcomes[-1].answer["row"]), generation)
+    segment = next((run / "store").glob("segment-*.jsonl"))
+    kept = [line for line in segment.read_bytes().splitlines(True) if last.encode() not in line]
+    segment.write_bytes(b"".join(kept))
+    assert go("-c", READS, run, "told").stdout.split() == ["1", "1"]
+    assert len(_outcomes(run)) == 12

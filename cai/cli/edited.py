@@ -20,7 +20,7 @@ from cai.cli.console import err
 from cai.errors import RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from cai.engine.identity import Identity
     from cai.frozen import Inputs
@@ -35,11 +35,12 @@ COUNTED_ROWS = 5000
 """Beyond so many rows the count is made on that many, spread evenly, and scaled up."""
 
 
-def generation_meant(run: RunFolder, meant: Meant) -> Past | None:
-    """The generation to go on with, or None for that of the files as they are now.
+def inputs_meant(run: RunFolder, meant: Meant) -> Inputs | None:
+    """What to go on with: the files as they are now, or those that the run last worked with.
 
-    Raises: RunError where the files have changed and nobody said which is meant; InputError and
-    its kinds, where the files as they are now are meant and cannot be read.
+    None where the run has not begun. Raises: RunError where the files have changed and nobody said
+    which is meant; InputError and its kinds, where the files as they are now are meant and cannot
+    be read.
     """
     from cai.frozen import generation_of, load_inputs
     from cai.generations import changed_since, frozen_generations, read_generation
@@ -50,19 +51,20 @@ def generation_meant(run: RunFolder, meant: Meant) -> Past | None:
         return None
     now = load_recipe(run.recipe)
     if meant == "as-frozen":
-        return read_generation(generations[0], now)
+        return read_generation(generations[0], now).inputs
     inputs = load_inputs(now, run.path)
     identities = _known_identities(run, now)
     if identities is not None and generation_of(run.path, inputs, identities).is_frozen:
-        return None  # the run has worked with just this before
+        return inputs  # the run has worked with just this before
     try:
         past = read_generation(generations[0], now)
     except RunError:
-        return None  # another version of the program made it; nothing of it can be gone on with
+        return inputs  # another version of the program made it; nothing of it can be gone on with
     changed = changed_since(past, run, now, inputs)
     if meant == "edited" or changed == [VERSION]:
-        return None
-    return _asked(run, past, changed, _count(run, past, now, inputs))
+        return inputs
+    as_now = _as_now(run, changed, _count(run, past, now, inputs))
+    return inputs if as_now else past.inputs
 
 
 def _known_identities(run: RunFolder, recipe: Recipe) -> dict[str, Identity] | None:
@@ -88,18 +90,21 @@ def _count(run: RunFolder, past: Past, now: Recipe, inputs: Inputs) -> tuple[Cha
     if identities is None:
         return None
     source = open_sources(now.sources, run.path)
-    ids = [row for row, _ in source.ids()]
-    only: Callable[[str], bool] | None = None
-    if len(ids) > COUNTED_ROWS:
-        only = set(
-            heapq.nsmallest(COUNTED_ROWS, ids, key=lambda row: draw(now.seed, "count", row))
-        ).__contains__
+    total = 0
+
+    def ranked() -> Iterator[tuple[int, str]]:
+        nonlocal total
+        for row, _ in source.ids():
+            total += 1
+            yield draw(now.seed, "count", row), row
+
+    counted_rows = {row for _, row in heapq.nsmallest(COUNTED_ROWS, ranked())}
     before, after = row_plans(past.inputs), row_plans(inputs)
     store = Store(run.store)
     try:
         counted = asyncio.run(
             count_changes(
-                source.items(only=only),
+                source.items(only=counted_rows.__contains__),
                 lambda subset: before.get(past.inputs.recipe.constitution_for(subset) or ""),
                 lambda subset: after.get(now.constitution_for(subset) or ""),
                 store,
@@ -108,13 +113,14 @@ def _count(run: RunFolder, past: Past, now: Recipe, inputs: Inputs) -> tuple[Cha
         )
     finally:
         store.close()
-    return counted, max(1.0, len(ids) / COUNTED_ROWS)
+    return counted, max(1.0, total / COUNTED_ROWS)
 
 
-def _asked(
-    run: RunFolder, past: Past, changed: list[str], count: tuple[Changes, float] | None
-) -> Past | None:
-    """Say what has changed and ask which is meant. Raises: RunError where nobody can be asked."""
+def _as_now(run: RunFolder, changed: list[str], count: tuple[Changes, float] | None) -> bool:
+    """Say what has changed and ask whether the files as they are now are meant, not those before.
+
+    Raises: RunError where nobody can be asked.
+    """
     verb = "has" if len(changed) == 1 else "have"
     problem = f"{', '.join(changed)} {verb} changed since {run.name} last ran. {_told(count)}"
     choice = "--edited goes on with the files as they are now, --as-frozen as the run last worked"
@@ -132,9 +138,9 @@ def _asked(
     except typer.Abort as error:
         raise KeyboardInterrupt from error
     if answer.strip().lower() in ("edited", "e"):
-        return None
+        return True
     if answer.strip().lower() in ("frozen", "f"):
-        return past
+        return False
     raise RunError("Stopped; nothing was asked.", f"Another time: {choice}.")
 
 

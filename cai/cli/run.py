@@ -17,13 +17,13 @@ from rich.markup import escape
 
 from cai.cli import printable
 from cai.cli.console import err, out
-from cai.cli.edited import Meant, generation_meant
+from cai.cli.edited import Meant, inputs_meant
 from cai.cli.ending import is_finished, say_finished, say_next
 from cai.cli.interrupts import Deadline, Interrupts, sigterm_as_ctrl_c
 from cai.errors import CaiError, RunError
 
 if TYPE_CHECKING:
-    from cai.generations import Past
+    from cai.frozen import Inputs
     from cai.live import LiveRun
     from cai.pilot import PilotChoice
     from cai.run_folder import RunFolder
@@ -92,8 +92,8 @@ def work_until_stopped(target: Path, wish: Wish, finish: Callable[[Path], None] 
 
     try:
         with sigterm_as_ctrl_c():
-            past = generation_meant(open_run(target), wish.meant)
-            return uvloop.run(work(target, wish, finish, past))
+            inputs = inputs_meant(open_run(target), wish.meant)
+            return uvloop.run(work(target, wish, finish, inputs))
     except KeyboardInterrupt:
         say_stopped(target)
         return 130
@@ -117,11 +117,11 @@ def say_stopped(target: Path, hours: float | None = None) -> None:
 
 
 async def work(
-    target: Path, wish: Wish, finish: Callable[[Path], None] | None = None, past: Past | None = None
+    target: Path, wish: Wish, finish: Callable[[Path], None] | None = None, inputs: Inputs | None = None
 ) -> int:
     """Work on a run, then `finish` it (build the dataset and compare); returns the exit code.
 
-    `past`: the generation to go on with; None: that of the files as they are now.
+    `inputs`: what to work with; None: what the recipe names as it stands now.
     Raises: CaiError.
     """
     from cai.doctor.before_run import faults_named
@@ -129,7 +129,7 @@ async def work(
 
     folder = open_run(target)
     with faults_named(folder.shown):
-        return await _work(target, folder, wish, finish, past)
+        return await _work(target, folder, wish, finish, inputs)
 
 
 async def _work(
@@ -137,7 +137,7 @@ async def _work(
     folder: RunFolder,
     wish: Wish,
     finish: Callable[[Path], None] | None,
-    past: Past | None,
+    inputs: Inputs | None,
 ) -> int:
     from cai.doctor.before_run import examine_run
     from cai.job import in_quarantine, quarantine_taken_up
@@ -147,7 +147,7 @@ async def _work(
 
     console = err()
     deadline = Deadline(wish.max_hours)
-    async with LiveRun(folder, past.inputs if past is not None else None) as live:
+    async with LiveRun(folder, inputs) as live:
         waiting = in_quarantine(folder)
         if wish.retry_quarantined and not waiting:
             console.print("No row is in quarantine.")
@@ -163,16 +163,16 @@ async def _work(
         if nothing_left and finish is None and is_finished(folder, live.generation.digest, choice.total):
             say_finished(out(), folder, target)
             return 0
-        if not wish.skip_doctor:
-            await examine_run(live, lambda line: console.print(escape(printable(line)), soft_wrap=True))
         if wish.retry_too_long:
             await live.retry_too_long()
+        if not wish.skip_doctor:
+            await examine_run(live, lambda line: console.print(escape(printable(line)), soft_wrap=True))
         stopped = False
         with quarantine_taken_up(folder, waiting, live.job.finished):
             if wish.retry_quarantined:
                 stopped = await _go(live, "quarantine", choice, deadline, set(waiting))
             elif not nothing_left:
-                if choice.rows:
+                if not all(map(live.job.finished, choice.rows)):
                     stopped = await _go(live, "pilot", choice, deadline, set(choice.rows))
                 if not stopped and choice.rows and not _may_go_on(live, choice, wish):
                     return (3 if live.job.progress.quarantined else 0) if wish.pilot_only else 1

@@ -42,7 +42,7 @@ async def examine_run(live: LiveRun, say: Callable[[str], None]) -> None:
     known = read_report(live.run)
     if known is not None and known.get("key") == key and known.get("fit"):
         return
-    if not listed or (len(live.store) > 0 and live.rows_left() == 0):
+    if not listed or (len(live.store) > 0 and not live.has_rows_left()):
         return
     found = []
     for patient, judges in listed:

@@ -16,8 +16,11 @@ What this module does not know: what a record holds.
 from __future__ import annotations
 
 import os
+import sys
+from bisect import bisect_left
 from collections.abc import Iterable
 from pathlib import Path
+from struct import Struct
 from typing import Any
 from zlib import crc32
 
@@ -27,9 +30,14 @@ import orjson
 RECENT = 200_000
 MERGED_MAX = 2_000_000
 _REST = np.dtype([("low", "<u8"), ("segment", "<u4"), ("length", "<u4"), ("offset", "<u8")])
+_ENTRY = Struct("<QIIQ")
 
 Place = tuple[int, int, int]
 """Segment number, byte offset, length in bytes."""
+
+
+def _bytes(mapped: Any) -> memoryview:
+    return memoryview(mapped.view(np.uint8))
 
 
 class _Table:
@@ -44,13 +52,19 @@ class _Table:
             raise ValueError(f"{path} is not a whole table")
         self.high: Any = np.memmap(path, dtype="<u8", mode="r", shape=(self.count,))
         self.rest: Any = np.memmap(path, dtype=_REST, mode="r", offset=8 * self.count, shape=(self.count,))
+        # The same bytes as plain buffers: one entry is read several times faster than through numpy.
+        self._high: Any = self.high
+        if sys.byteorder == "little":
+            self._high = _bytes(self.high).cast("Q")
+        self._rest = _bytes(self.rest)
 
     def find(self, high: int, low: int) -> Place | None:
-        at = int(np.searchsorted(self.high, np.uint64(high)))
-        while at < self.count and int(self.high[at]) == high:
-            entry = self.rest[at]
-            if int(entry["low"]) == low:
-                return int(entry["segment"]), int(entry["offset"]), int(entry["length"])
+        keys = self._high
+        at = bisect_left(keys, high)
+        while at < self.count and keys[at] == high:
+            found, segment, length, offset = _ENTRY.unpack_from(self._rest, at * _ENTRY.size)
+            if found == low:
+                return segment, offset, length
             at += 1
         return None
 
