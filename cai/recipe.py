@@ -52,10 +52,10 @@ class SourceSection(_Section):
     `hh-rlhf`: a local folder laid out as the dataset is (`harmless-base/train.jsonl.gz` ...),
     or, without `path`, the Hub's Anthropic/hh-rlhf. `jsonl`: a file, or a folder of files, of
     `chosen`/`rejected` rows. `hub`: any dataset of the Hub with such columns. `red-team`: the
-    red-team-attempts file.
+    red-team-attempts file. `published`: the rows of a published run, as they were (a fork's).
     """
 
-    kind: Literal["hh-rlhf", "jsonl", "hub", "red-team"]
+    kind: Literal["hh-rlhf", "jsonl", "hub", "red-team", "published"]
     path: str | None = None
     repo: str | None = None
     revision: str | None = None
@@ -67,8 +67,8 @@ class SourceSection(_Section):
 
     @model_validator(mode="after")
     def _place(self) -> SourceSection:
-        if self.kind == "jsonl" and not self.path:
-            raise ValueError("a jsonl source needs a path")
+        if self.kind in ("jsonl", "published") and not self.path:
+            raise ValueError(f"a {self.kind} source needs a path")
         if self.kind == "hub" and not self.repo:
             raise ValueError("a hub source needs a repo")
         return self

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from cai.recipe import SourceSection
 from cai.source.rows import Excluded, Row, SourceItem
-from cai.source.stream import Source
+from cai.source.stream import Numbered, Source
 
-__all__ = ["Excluded", "Row", "Source", "SourceItem", "open_sources"]
+__all__ = ["Excluded", "Numbered", "Row", "Source", "SourceItem", "open_sources"]
 
 
 def open_sources(sections: Sequence[SourceSection], beside: Path | None) -> Source:

@@ -42,7 +42,9 @@ def read_records(path: Path) -> Iterator[Record]:
     try:
         first = next(blocks, b"").removeprefix(_BOM)
         array = first.lstrip().startswith(b"[")
-        for line, data in _Array(path, first, blocks).entries() if array else _lines(path, first, blocks):
+        for line, data in (
+            _Array(path, first, blocks).entries() if array else numbered_lines(path, first, blocks)
+        ):
             last = line
             yield make_record(line, data)
     except DamagedError as damage:
@@ -72,8 +74,8 @@ def _read_json(data: bytes) -> Any:
         return json.loads(data.decode("utf-8"), parse_constant=str)
 
 
-def _lines(path: Path, first: bytes, blocks: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Numbers (from 1) and bytes of the lines that are not blank."""
+def numbered_lines(path: Path, first: bytes, blocks: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Numbers (from 1) and bytes of the lines that are not blank; `first`: the first of the blocks."""
     line = 0
     rest = b""
     block: bytes | None = first

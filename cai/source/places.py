@@ -24,6 +24,7 @@ from cai.source.attempts import AttemptShape
 from cai.source.hub import HubSection
 from cai.source.pairs import PairShape
 from cai.source.parts import FilePart, FileSection, Section
+from cai.source.published import open_published
 from cai.source.rows import Shape
 
 HH_RLHF = "Anthropic/hh-rlhf"
@@ -42,6 +43,8 @@ def open_section(section: SourceSection, beside: Path | None) -> Section:
     if section.path is None:
         return _hub(section, shape, beside)
     place = _place(section.path, beside)
+    if section.kind == "published":
+        return open_published(place, section)
     if section.kind == "hh-rlhf":
         files = _hh_files(place)
     elif section.kind == "red-team":

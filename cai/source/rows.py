@@ -62,13 +62,15 @@ class Record(NamedTuple):
     """One line: its number (from 1), its JSON object, the object's canonical form, and its own bytes.
 
     `value` is None where the line is no readable JSON object; `body` is then the canonical form of
-    the line as text. `original` is None where there is no line (a dataset's row).
+    the line as text. `original` is None where there is no line (a dataset's row). `turns`: which
+    rows it makes, where that was settled before; else the shape says.
     """
 
     line: int
     value: dict[str, Any] | None
     body: bytes
     original: bytes | None
+    turns: tuple[int, ...] | None = None
 
     def text(self) -> str:
         """The line as text."""

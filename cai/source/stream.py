@@ -49,6 +49,20 @@ class _Found(NamedTuple):
     position: int
 
 
+class Numbered(NamedTuple):
+    """A record with all that the ids of its rows are made of; `position`: the first row's.
+
+    `occurrence`: how many equal records came before it; `ids` and `turns` side by side.
+    """
+
+    part: Part
+    record: Record
+    turns: tuple[int, ...]
+    occurrence: int
+    ids: tuple[str, ...]
+    position: int
+
+
 class Source:
     """The rows of several sections. `sections`: as the recipe says; each reading starts afresh.
 
@@ -80,15 +94,27 @@ class Source:
         """A digest that changes when a file (path, size, time) or a repository's name or revision does."""
         return digest("cai.source-files.v1", [opened.fingerprint() for opened in self._opened])
 
+    def records(self) -> Iterator[Numbered]:
+        """The records that the rows are made of, in source order, not parsed."""
+        position = 0
+        for (part, record, turns, state), number in self._numbered():
+            ids = tuple(row_id(state, number, turn) for turn in turns)
+            yield Numbered(part, record, tuple(turns), number, ids, position)
+            position += len(turns)
+
     def _found(self) -> Iterator[_Found]:
         position = 0
+        for (part, record, turns, state), number in self._numbered():
+            for turn in turns:
+                yield _Found(row_id(state, number, turn), part, record, turn, position)
+                position += 1
+
+    def _numbered(self) -> Iterator[tuple[_Pending, int]]:
+        """Each record with how many equal ones came before it."""
         with closing(Occurrences()) as seen:
             for batch in _batches(self._records()):
                 numbers = seen.number([seen_key(pending.state) for pending in batch])
-                for (part, record, turns, state), number in zip(batch, numbers, strict=True):
-                    for turn in turns:
-                        yield _Found(row_id(state, number, turn), part, record, turn, position)
-                        position += 1
+                yield from zip(batch, numbers, strict=True)
 
     def _records(self) -> Iterator[_Pending]:
         for opened in self._opened:
@@ -101,13 +127,19 @@ def _section_records(section: Section) -> Iterator[_Pending]:
     for part in section.parts():
         hashes = RowHash(part.subset, part.split)
         for record in read_part(part):
-            turns = (0,) if record.value is None else part.shape.turns(record.value)
+            turns = _turns(part, record)
             if left is not None:
                 turns = turns[:left]
                 left -= len(turns)
             yield _Pending(part, record, turns, hashes.of(record.body))
             if left == 0:
                 return
+
+
+def _turns(part: Part, record: Record) -> Sequence[int]:
+    if record.turns is not None:
+        return record.turns
+    return (0,) if record.value is None else part.shape.turns(record.value)
 
 
 def _batches(records: Iterator[_Pending]) -> Iterator[list[_Pending]]:
