@@ -14,6 +14,9 @@ from itertools import pairwise
 
 from cai.conversation import Turn
 
+OLDEST_TURNS_DROPPED = "oldest_turns_dropped"
+"""The flag of a row whose steps did without its prompt's oldest turns."""
+
 EXACT_TRIES = 16
 """So many exchanges are dropped one by one; then the step grows by one with each further so many,
 which bounds the tries of a prompt of ten thousand turns to about a hundred."""

@@ -49,5 +49,11 @@ def build_run(target: Path, console: Console) -> None:
         if summary.excluded:
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in summary.excluded.most_common())
             console.print(f"Excluded: {reasons}; each line stands in {place}/excluded.jsonl", soft_wrap=True)
+        if summary.shortened:
+            console.print(
+                f"{summary.shortened:,} rows did not fit whole: judged without their oldest turns, which are in "
+                "the dataset all the same (flag oldest_turns_dropped).",
+                soft_wrap=True,
+            )
         if summary.not_finished:
             console.print(f"{summary.not_finished:,} rows are not finished and not in it.", soft_wrap=True)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,6 +34,7 @@ from cai.dataset.writer import ConfigWriter
 from cai.errors import RunError, StoreError
 from cai.outcome import Feedback, Outcome, outcome_digest, read_outcome
 from cai.recipe import DatasetSection, Recipe
+from cai.shortening import OLDEST_TURNS_DROPPED
 from cai.source import Excluded, Row
 from cai.store import Store
 
@@ -175,6 +176,9 @@ def _add(item: Row | Excluded, making: _Making, summary: DatasetSummary, files: 
         summary.miss()
         return
     outcome = named_as_now(outcome, making.judges)
+    if outcome.turns_dropped:
+        item = replace(item, flags=(*item.flags, OLDEST_TURNS_DROPPED))
+        summary.shortened += 1
     threshold = making.dataset.tie_threshold
     files.configs["traces"].add(item.split, records.trace(item, outcome, threshold, making.judge))
     if outcome.excluded is not None:

@@ -187,6 +187,7 @@ def trace(row: Row, outcome: Outcome, tie_threshold: float, judge: str) -> Recor
         "position": row.position,
         "cluster": cluster(row),
         "turns": len(row.prompt),
+        "turns_dropped": outcome.turns_dropped,
         "fields": orjson.dumps(row.fields, option=orjson.OPT_SORT_KEYS).decode(),
         "prompt": messages(row.prompt),
         "responses": [{"name": name, "text": turn.text} for name, turn in row.responses.items()],

@@ -58,7 +58,7 @@ _IDENTITY = (
     Column("subset", TEXT, "the source's subset"),
     Column("split", TEXT, "the source's split"),
     Column("line", pa.int64(), "the line in the source, counted from 1"),
-    Column("flags", TEXTS, "what is unusual about the source row, by name"),
+    Column("flags", TEXTS, "what is unusual about the row, by name"),
 )
 
 _QUALITY = (
@@ -250,6 +250,11 @@ TRACES = (
     Column("position", pa.int64(), "the row's place among all rows of the run's sources, counted from 0"),
     Column("cluster", TEXT, "rows with equal first human turns, but for case and white space, share it"),
     Column("turns", pa.int32(), "turns of the prompt"),
+    Column(
+        "turns_dropped",
+        pa.int32(),
+        "how many of the oldest turns no request of the row holds, since the whole did not fit; mostly 0",
+    ),
     Column("fields", TEXT, "the source row's other fields, as JSON"),
     _messages("prompt", "the conversation up to the response"),
     _records(

@@ -9,6 +9,7 @@ Written as `dataset/summary.json`:
                        first makes the labels), `reviser`, `same_model` (whether they are one engine)
     rows               source rows, excluded ones included
     finished           rows with an outcome
+    shortened          of those, rows whose oldest turns no request holds, since the whole did not fit
     not_finished       rows that the run has not done yet, or that are in quarantine
     excluded           reason -> rows
     pairs              human, revised, sampled -> PairAccount
@@ -75,6 +76,7 @@ class DatasetSummary:
     settings: dict[str, Any]
     rows: int = 0
     finished: int = 0
+    shortened: int = 0
     not_finished: int = 0
     excluded: Counter[str] = field(default_factory=Counter)
     pairs: dict[str, PairAccount] = field(default_factory=lambda: {kind: PairAccount() for kind in KINDS})
@@ -118,6 +120,7 @@ class DatasetSummary:
             "settings": self.settings,
             "rows": self.rows,
             "finished": self.finished,
+            "shortened": self.shortened,
             "not_finished": self.not_finished,
             "excluded": dict(sorted(self.excluded.items())),
             "pairs": {kind: asdict(account) for kind, account in self.pairs.items()},
