@@ -62,6 +62,12 @@ class Numbered(NamedTuple):
     ids: tuple[str, ...]
     position: int
 
+    def item(self, place: int) -> SourceItem:
+        """One of its rows, parsed; or the line, where it is none."""
+        return _read(
+            _Found(self.ids[place], self.part, self.record, self.turns[place], self.position + place)
+        )
+
 
 class Source:
     """The rows of several sections. `sections`: as the recipe says; each reading starts afresh.
