@@ -21,13 +21,13 @@ demo: install
 	$(BIN)/cai demo
 
 check: install
-	$(BIN)/ruff format --check cai tests
-	$(BIN)/ruff check cai tests
+	$(BIN)/ruff format --check cai tests examples
+	$(BIN)/ruff check cai tests examples
 	$(BIN)/mypy
 
 format: install
-	$(BIN)/ruff format cai tests
-	$(BIN)/ruff check --fix cai tests
+	$(BIN)/ruff format cai tests examples
+	$(BIN)/ruff check --fix cai tests examples
 
 test: install
 	$(BIN)/python -m pytest -n auto -m 'not vllm'

@@ -1,0 +1,1 @@
+"""Programs that use what `cai` makes; README.md says what each shows."""
