@@ -23,6 +23,7 @@ Source: 2212.08073, section 4.1 (few-shot examples before the multiple choice).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
@@ -39,6 +40,10 @@ from cai.principle import FORMS, Form
 from cai.prompting import Prompts, turn_values
 from cai.template import Rendered
 from cai.yaml_file import YamlFile, check, read_yaml
+
+
+_OPENS = re.compile(r"""[(\["'*]$""")
+"""A beginning after which a letter stands at once, without a space."""
 
 
 class _Strict(BaseModel):
@@ -112,7 +117,14 @@ class Examples:
             rendered = prompts.reasoned_judgement(turns, a, b, forms, reasoning)
         else:
             rendered = prompts.judgement(turns, a, b, forms)
-        answer = self._value(f" {item.answer}", number, "answer").part()
+        gap = (
+            ""
+            if rendered.answer
+            and rendered.answer[-1].kind == "recipe"
+            and _OPENS.search(rendered.answer_text)
+            else " "
+        )
+        answer = self._value(f"{gap}{item.answer}", number, "answer").part()
         asked = [message for message in rendered.messages if message.role != "system"]
         return [*asked, Message("assistant", (*rendered.answer, answer))]
 

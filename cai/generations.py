@@ -77,6 +77,7 @@ def read_generation(generation: Generation, now: Recipe | None) -> Past:
     try:
         record = orjson.loads((folder / "generation.json").read_bytes())
         recipe = load_recipe(folder / "recipe.yaml")
+        recipe = recipe.originating(record.get("origins", recipe.origins))
         if now is not None:
             recipe = recipe.model_copy(update={name: getattr(now, name) for name in OPEN_SECTIONS})
         constitutions = {

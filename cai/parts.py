@@ -1,8 +1,8 @@
 """Text that knows where it came from, and the one place where foreign text is escaped.
 
 A request is put together from parts: literal text of a template (file and line), a form of a
-principle (file and line), text of a worked example (file and line), text of a row (row and field),
-or an earlier answer of a model. `cai show` prints them, accounting counts them, and escaping happens
+principle (file and line), text of a worked example (file and line), words of the recipe (file and
+line), text of a row (row and field), or an earlier answer of a model. `cai show` prints them, accounting counts them, and escaping happens
 here and nowhere else.
 
 Escaping: text of a row, a model or an example that stands inside a message beside other text is
@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-PartKind = Literal["template", "principle", "example", "row", "model"]
+PartKind = Literal["template", "principle", "example", "recipe", "row", "model"]
 MessageRole = Literal["system", "user", "assistant", "text"]
 
 FOREIGN: frozenset[str] = frozenset({"row", "model", "example"})

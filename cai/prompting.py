@@ -9,14 +9,16 @@ What this module does not know: engines, when each prompt is used, what is done 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from cai.conversation import Turn
 from cai.digest import digest
 from cai.errors import TemplateError
-from cai.parts import Value
+from cai.parts import Part, Value
 from cai.principle import FORMS, Constitution, Principle
 from cai.template import TEMPLATE_MAX_BYTES, Rendered, Template
 
@@ -97,51 +99,94 @@ class Prompts:
             stage: Template(name, source, folder, VARIABLES[stage])
             for stage, (name, source) in sources.items()
         }
+        self._beginnings: Mapping[str, Part] = {}
         for stage, template in self.templates.items():
             rehearse(template, stage)
 
+    def begun(self, beginnings: Mapping[str, Part]) -> Prompts:
+        """The same templates, with answers that begin so: by stage; `reasoning` is a reasoning's, and
+        `judgement` also what stands after it."""
+        other = copy.copy(self)
+        other._beginnings = dict(beginnings)
+        return other
+
+    @property
+    def beginnings(self) -> Mapping[str, Part]:
+        """How answers begin where that is not for the templates to say."""
+        return self._beginnings
+
     @property
     def digest(self) -> str:
-        """The digest of all templates, what they include among it."""
-        return digest("cai.prompts.v1", {stage: t.digest for stage, t in self.templates.items()})
+        """The digest of all templates, what they include among it, and of how answers begin otherwise."""
+        texts = {stage: t.digest for stage, t in self.templates.items()}
+        begun = {stage: part.text for stage, part in self._beginnings.items()}
+        return digest("cai.prompts.v1", texts) if not begun else digest("cai.prompts.v2", [texts, begun])
+
+    def _begin(self, stage: str, rendered: Rendered) -> Rendered:
+        part = self._beginnings.get(stage)
+        return rendered if part is None else replace(rendered, answer=(part,) if part.text else ())
+
+    def _begin_each(self, stage: str, rendered: list[Rendered]) -> list[Rendered]:
+        return [self._begin(stage, each) for each in rendered] if stage in self._beginnings else rendered
+
+    def _begin_after(self, reasoning: Value, rendered: Rendered) -> Rendered:
+        """The judgement after a reasoning: what stands before that and what stands after it may be set."""
+        before, after = self._beginnings.get("reasoning"), self._beginnings.get("judgement")
+        place = next(
+            (
+                i
+                for i, part in enumerate(rendered.answer)
+                if (part.kind, part.origin) == (reasoning.kind, reasoning.origin)
+            ),
+            None,
+        )
+        if place is None or (before is None and after is None):
+            return rendered
+        first, last = rendered.answer[:place], rendered.answer[place + 1 :]
+        if before is not None:
+            first = (before,) if before.text else ()
+        if after is not None:
+            template = "".join(part.text for part in last)
+            gap = template[: len(template) - len(template.lstrip())] or "\n\n"
+            last = (replace(last[0], text=gap) if last else Part(gap, "template", ""), after)
+        return replace(rendered, answer=(*first, rendered.answer[place], *last))
 
     def critique(
         self, turns: list[dict[str, Any]], response: Value, principle: Mapping[str, Value]
     ) -> Rendered:
         """Ask what is wrong with a response."""
-        return self.templates["critique"].render(
-            {"turns": turns, "response": response, "principle": principle}
-        )
+        values = {"turns": turns, "response": response, "principle": principle}
+        return self._begin("critique", self.templates["critique"].render(values))
 
     def revision(
         self, turns: list[dict[str, Any]], response: Value, principle: Mapping[str, Value], critique: Value
     ) -> Rendered:
         """Ask for the rewrite; `critique` is empty where none was asked for."""
-        return self.templates["revision"].render(
-            {"turns": turns, "response": response, "principle": principle, "critique": critique}
-        )
+        values = {"turns": turns, "response": response, "principle": principle, "critique": critique}
+        return self._begin("revision", self.templates["revision"].render(values))
 
     def judgement(
         self, turns: list[dict[str, Any]], a: Value, b: Value, principle: Mapping[str, Value]
     ) -> Rendered:
         """Ask which of two responses is better; the answer begins right before the option's name."""
-        return self.templates["judgement"].render(
-            {"turns": turns, "response_a": a, "response_b": b, "principle": principle}
-        )
+        values = {"turns": turns, "response_a": a, "response_b": b, "principle": principle}
+        return self._begin("judgement", self.templates["judgement"].render(values))
 
     def judgements(
         self, turns: list[dict[str, Any]], a: Value, b: Value, principles: Sequence[dict[str, Value]]
     ) -> list[Rendered]:
         """`judgement` under each principle; what they share is set once."""
         shared = {"turns": turns, "response_a": a, "response_b": b}
-        return self.templates["judgement"].render_each(shared, "principle", principles)
+        rendered = self.templates["judgement"].render_each(shared, "principle", principles)
+        return self._begin_each("judgement", rendered)
 
     def reasonings(
         self, turns: list[dict[str, Any]], a: Value, b: Value, principles: Sequence[dict[str, Value]]
     ) -> list[Rendered]:
         """Ask for the reasoning before a judgement, under each principle."""
         shared = {"turns": turns, "response_a": a, "response_b": b, "reasoning": Value("", "model", "")}
-        return self.templates["reasoned-judgement"].render_each(shared, "principle", principles)
+        rendered = self.templates["reasoned-judgement"].render_each(shared, "principle", principles)
+        return self._begin_each("reasoning", rendered)
 
     def reasoned_judgement(
         self,
@@ -159,15 +204,16 @@ class Prompts:
             "principle": principle,
             "reasoning": reasoning,
         }
-        return self.templates["reasoned-judgement"].render(values)
+        return self._begin_after(reasoning, self.templates["reasoned-judgement"].render(values))
 
     def harms(self, turns: list[dict[str, Any]], responses: Sequence[Value]) -> list[Rendered]:
         """Ask of each response alone whether it is harmful; what they share is set once."""
-        return self.templates["harm"].render_each({"turns": turns}, "response", responses)
+        rendered = self.templates["harm"].render_each({"turns": turns}, "response", responses)
+        return self._begin_each("harm", rendered)
 
     def response(self, turns: list[dict[str, Any]]) -> Rendered:
         """Ask for a response of the model's own."""
-        return self.templates["response"].render({"turns": turns})
+        return self._begin("response", self.templates["response"].render({"turns": turns}))
 
 
 def principle_values(constitution: Constitution, principle: Principle) -> dict[str, Value]:

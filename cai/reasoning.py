@@ -35,7 +35,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cai.abreast import PromptTooLongError, abreast
-from cai.request import THINKING_MARKS, Completion, GenerateRequest, Sampling
+from cai.answering import ThinkingSection
+from cai.request import Completion, GenerateRequest, Sampling
 
 _SENTENCE_END = re.compile(r"[.!?][\"')*_]*\s+(?=\S)")
 _EDGE = " \t\r\n*_#>\"'`()[].!"
@@ -70,8 +71,9 @@ class ReasoningPlan:
     thinking: bool = False
 
 
-THINKING_STOPS = tuple(end for _, end in THINKING_MARKS)
-"""Where a model's own thinking ends."""
+def thinking_stops(thinking: ThinkingSection) -> tuple[str, ...]:
+    """Where a model's own thinking ends."""
+    return tuple(end for _, end in thinking.known)
 
 
 async def reason(requests: Sequence[GenerateRequest], ask: AskText) -> list[Completion]:

@@ -17,7 +17,9 @@ from cai.digest import digest
 from cai.parts import join
 from cai.template import Rendered
 
-THINKING_MARKS = (
+MarkPair = tuple[str, str]
+
+THINKING_MARKS: tuple[MarkPair, ...] = (
     ("<think>", "</think>"),
     ("[THINK]", "[/THINK]"),
     ("<thinking>", "</thinking>"),
@@ -113,6 +115,8 @@ class Completion:
 
     `finish`: `stop`; `length` (cut at `max_tokens`); `too_long` (the prompt does not fit into
     the context of `context_tokens`, nothing was generated). Token counts are the engine's.
+    `reasoning`: what the model thought before, unasked, which is not in the text; of its tokens, which
+    count among the completion's, it took `reasoning_tokens` (None: nobody can tell).
     """
 
     text: str
@@ -120,10 +124,17 @@ class Completion:
     prompt_tokens: int
     completion_tokens: int
     context_tokens: int | None = None
+    reasoning: str = ""
+    reasoning_tokens: int | None = None
 
     def record(self) -> dict[str, Any]:
-        """What the store keeps."""
-        return _record(self, ("text", "finish", "prompt_tokens", "completion_tokens", "context_tokens"))
+        """What the store keeps; of what was thought nothing where nothing was."""
+        record = _record(self, ("text", "finish", "prompt_tokens", "completion_tokens", "context_tokens"))
+        if self.reasoning:
+            record["reasoning"] = self.reasoning
+        if self.reasoning_tokens is not None:
+            record["reasoning_tokens"] = self.reasoning_tokens
+        return record
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from cai.engine.wire import (
 )
 from cai.errors import EngineRefusedError
 from cai.parts import Message, Part
+from cai.recipe import EngineSection
 from cai.request import GenerateRequest, Sampling, Scores
 from cai.template import Rendered
 
@@ -64,6 +65,7 @@ def test_options_of_a_chat_answer_are_told_by_their_text() -> None:
 
 def test_thinking_is_asked_for_with_its_marks_and_never_through_the_chat_endpoint() -> None:
     messages = (Message("user", (Part("Which?", "row", "r"),)),)
+    section = EngineSection(kind="server", model="m", urls=["http://127.0.0.1:1"])
     plain, thinks = (
         GenerateRequest("main", Rendered(messages, (), thinking), Sampling(stop=("</think>",)))
         for thinking in (None, ())
@@ -71,9 +73,9 @@ def test_thinking_is_asked_for_with_its_marks_and_never_through_the_chat_endpoin
     assert "skip_special_tokens" not in json.loads(generate_body("m", [1], plain))
     body = json.loads(generate_body("m", [1], thinks))
     assert (body["skip_special_tokens"], body["stop"]) == (False, ["</think>"])
-    chat_body("m", plain, {})
+    chat_body(section, plain)
     with pytest.raises(EngineRefusedError, match="thinking alone"):
-        chat_body("m", thinks, {})
+        chat_body(section, thinks)
 
 
 def test_an_option_that_is_a_word_may_be_in_lower_case_and_a_letter_may_not() -> None:

@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     from cai.workbench.prompts import Count, Sharing
 
 TOKENS_PER_WORD = 1.3
-_STYLES = {"template": "cyan", "principle": "magenta", "example": "blue", "row": "", "model": "green"}
+_STYLES = {
+    "template": "cyan",
+    "principle": "magenta",
+    "example": "blue",
+    "recipe": "yellow",
+    "row": "",
+    "model": "green",
+}
 
 
 def enter(app: typer.Typer) -> None:

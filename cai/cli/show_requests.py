@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from cai.trace import Exchange
 
 GUTTER = 28
-_COLOURS = {"template": "cyan", "principle": "magenta", "example": "blue", "row": "white", "model": "green"}
+_COLOURS = {
+    "template": "cyan",
+    "principle": "magenta",
+    "example": "blue",
+    "recipe": "yellow",
+    "row": "white",
+    "model": "green",
+}
 _FIRST = {"human": "chosen", "revised": "the revision"}
 
 

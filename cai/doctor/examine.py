@@ -25,7 +25,7 @@ from cai.errors import EngineError, EngineRefusedError, RolesRefusedError
 from cai.feedback import read_judgement
 from cai.parts import Message
 from cai.prompting import Prompts
-from cai.request import Completion, GenerateRequest, Request, Sampling, ScoreRequest, Scores
+from cai.request import THINKING_MARKS, Completion, GenerateRequest, Request, Sampling, ScoreRequest, Scores
 from cai.template import Rendered
 
 VERSION = 2
@@ -285,9 +285,17 @@ async def _say(patient: Patient, asked: Sequence[Asked], scores: Sequence[Scores
         labels={"stage": "doctor", "probe": item.probe.id},
     )
     try:
-        return (await ask.generate(request)).text
+        return _spoken(await ask.generate(request))
     except EngineError:
         return ""  # a judge need not be able to write
+
+
+def _spoken(answer: Completion) -> str:
+    """What a model said, its thinking in its place; a block that left no text was not closed."""
+    if not answer.reasoning:
+        return answer.text
+    begin, end = THINKING_MARKS[0]
+    return f"{begin}{answer.reasoning}{end if answer.text.strip() else ''}{answer.text}"
 
 
 def _why_low(beginning: str, said: str) -> Fault:
@@ -313,9 +321,9 @@ async def _speak(patient: Patient, ask: AskBoth, found: Diagnosis) -> Diagnosis:
             answer = await ask.generate(request)
         except RolesRefusedError as error:
             return refused(patient.engine, patient.model, error)
-        state = thinking_at(answer.text)
+        state = thinking_at(_spoken(answer))
         if state == "open" or (answer.finish == "length" and not answer.text.strip()):
-            fault, said = Fault.NEVER_LEAVES_THINKING, answer.text
+            fault, said = Fault.NEVER_LEAVES_THINKING, _spoken(answer)
         elif state == "closed":
             warnings += (Warned.THINKS_FIRST,)
     return replace(

@@ -34,8 +34,9 @@ class Fault(Enum):
     )
     NEVER_LEAVES_THINKING = (
         "The answer would stand inside a block of thinking that nobody closes.",
-        "Set `template_args` of the engine so that thinking is off (enable_thinking: false), or give it a"
-        " `tokenizer` whose chat template closes the block.",
+        "Set `template_args` of the engine so that thinking is off (enable_thinking: false); where its chat"
+        " template has no such switch, let an empty block stand before every answer (`thinking: {empty_block:"
+        " true}` of the engine).",
     )
     CONTEXT_TOO_SMALL = (
         "The model's context is too small for the shortest of judgements.",

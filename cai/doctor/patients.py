@@ -46,7 +46,7 @@ def patients(inputs: Inputs, probes: Probes) -> list[tuple[Patient, bool]]:
         section = recipe.engines[name]
         if not can_be_examined(section):
             continue
-        prompts = inputs.prompts[section.form]
+        prompts = inputs.prompts_of(name)
         reasoned = recipe.feedback is not None and recipe.feedback.reasons_in_answer
         patient = Patient(
             engine=name,
@@ -85,6 +85,6 @@ def _free(inputs: Inputs, engine: str, probes: Probes) -> Iterable[tuple[str, Re
     values = principle_values(constitution, constitution.principles[0])
     turns = turn_values([Turn("user", probes.pairs[0].prompt)], f"probe {probes.pairs[0].id}")
     response = Value(probes.pairs[0].worse, "row", f"probe {probes.pairs[0].id}")
-    prompts = inputs.prompts[recipe.engines[engine].form]
+    prompts = inputs.prompts_of(engine)
     tokens = min(FREE_TOKENS, recipe.revise.critique_sampling.max_tokens)
     yield "critique", prompts.critique(turns, response, values), tokens

@@ -10,7 +10,8 @@ How the answer begins. The text ends with the generation prompt. Where that leav
 thinking open, or where the template writes more before an assistant's words than the generation
 prompt has (an empty block of thinking, the name of a channel), what is missing is added, as the
 template itself writes it where it does. So an answer that is made to begin in some way stands
-where the model's visible answer would.
+where the model's visible answer would. For a model that thinks though its template says nothing of
+thinking, a recipe can have an empty block written there (cai/answering.py).
 
 The environment is that of transformers' `apply_chat_template`, without what is random; a
 template that asks for the day is told the run's. Rendered twice alike or refused.
@@ -33,9 +34,10 @@ import jinja2.nodes
 import jinja2.parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from cai.answering import AS_KNOWN, ThinkingSection
 from cai.engine.position import Thinking
 from cai.errors import EngineRefusedError, RolesRefusedError
-from cai.request import THINKING_MARKS
+from cai.request import THINKING_MARKS, MarkPair
 
 Strip = Literal["none", "white", "newlines"]
 Shape = tuple[tuple[str, str | None], ...]
@@ -89,7 +91,7 @@ class ChatTemplate:
     """A chat template with its arguments.
 
     `special`: the texts of special tokens by name (`bos_token`); `control`: what matches a
-    token that steers a model; `date`: ISO. Raises: EngineRefusedError where it does not compile.
+    token that steers a model; `date`: ISO; `thinking`: what it does not say. Raises: EngineRefusedError where it does not compile.
     """
 
     def __init__(
@@ -99,8 +101,11 @@ class ChatTemplate:
         special: dict[str, str],
         date: str,
         control: re.Pattern[str],
+        thinking: ThinkingSection = AS_KNOWN,
     ) -> None:
         self.source = source
+        self._marks = thinking.known
+        self._block = thinking.block
         self._arguments = {**special, **arguments}
         self._thinks = arguments.get("enable_thinking") is True
         self._control = control
@@ -143,7 +148,7 @@ class ChatTemplate:
 
     def opens_thinking(self) -> bool:
         """Whether the generation prompt begins a block of thinking. Raises: RolesRefusedError."""
-        return _open_thinking(self.render(["user"], ["a"])) is not None
+        return _open_thinking(self.render(["user"], ["a"]), self._marks) is not None
 
     def _discover(self, shape: Shape) -> Skeleton | None:
         roles = [role for role, _ in shape]
@@ -204,12 +209,20 @@ class ChatTemplate:
         """What `last`, the end of `text`, becomes where the answer is free, and where its beginning is given."""
         past = self._before_past_answer(roles, contents)
         more = past[len(text) :] if past is not None and past.startswith(text) else None
-        open_block = _open_thinking(text)
-        if open_block is not None and (more is None or _open_thinking(last + more) is not None):
+        open_block = _open_thinking(text, self._marks)
+        if open_block is not None and (more is None or _open_thinking(last + more, self._marks) is not None):
             more = self._closing(roles, contents, text, open_block)
         answer_tail = last + (more or "")
         must_close = open_block is not None or (more is not None and self._control.search(more) is not None)
-        return (answer_tail if must_close and not self._thinks else last), answer_tail
+        tail = answer_tail if must_close and not self._thinks else last
+        if self._block and not self._thinks:
+            answer_tail, tail = (
+                end if self._ends_in_block(end) else end + self._block for end in (answer_tail, tail)
+            )
+        return tail, answer_tail
+
+    def _ends_in_block(self, tail: str) -> bool:
+        return _empty_block(tail, self._marks) is not None
 
     def _before_past_answer(self, roles: Sequence[str], contents: Sequence[str]) -> str | None:
         """What stands before an answer that has been given, or None where the template cannot say."""
@@ -227,34 +240,42 @@ class ChatTemplate:
         return CLOSE_THINKING.format(end=end)
 
 
-def thinking_block(tail: str) -> tuple[str, str]:
+def thinking_block(tail: str, marks: Sequence[MarkPair] = THINKING_MARKS) -> tuple[str, str]:
     """Of a text that ends in an empty block of thinking: all before the thoughts, all after them.
 
     Raises: EngineRefusedError where it does not end so.
     """
-    for begin, end in THINKING_MARKS:
+    found = _empty_block(tail, marks)
+    if found is None:
+        raise EngineRefusedError(
+            "The chat template has no block of thinking between marks that are known here.",
+            "Name the model's own (`thinking: {marks: [BEGIN, END], empty_block: true}` of the engine), or leave"
+            " `thinking` out of feedback.reasoning: the judge then reasons in its answer.",
+        )
+    return found
+
+
+def _empty_block(tail: str, marks: Sequence[MarkPair]) -> tuple[str, str] | None:
+    for begin, end in marks:
         start, stop = tail.rfind(begin) + len(begin), tail.rfind(end)
         if len(begin) <= start <= stop and not (tail[start:stop] + tail[stop + len(end) :]).strip():
             line = "\n" if tail[start] == "\n" else ""
             return tail[:start] + line, line + tail[stop:]
-    raise EngineRefusedError(
-        "The chat template has no block of thinking between marks that are known here.",
-        "Leave `thinking` out of feedback.reasoning: the judge then reasons in its answer.",
-    )
+    return None
 
 
-def _open_thinking(text: str) -> str | None:
+def _open_thinking(text: str, marks: Sequence[MarkPair]) -> str | None:
     """The mark that would close the block of thinking left open at the end, or None."""
-    for begin, end in THINKING_MARKS:
+    for begin, end in marks:
         place = text.rfind(begin)
         if place > text.rfind(end) and not text[place + len(begin) :].strip():
             return end
     return None
 
 
-def thinking_at(text: str) -> Thinking:
+def thinking_at(text: str, marks: Sequence[MarkPair] = THINKING_MARKS) -> Thinking:
     """Whether a block of thinking is open at the end of a text, or one was closed before."""
-    begins = [(text.rfind(begin), text.rfind(end)) for begin, end in THINKING_MARKS]
+    begins = [(text.rfind(begin), text.rfind(end)) for begin, end in marks]
     if any(begin > end for begin, end in begins):
         return "open"
     return "closed" if any(end >= 0 for _, end in begins) else "none"

@@ -30,7 +30,7 @@ def encoded_position(encoder: Encoder, request: ScoreRequest) -> dict[str, Any]:
         "bos_text": bos_text,
         "prefix_stands": text.endswith(answer) and _letters(tail).endswith(_letters(answer)),
         "opens_thinking": opens,
-        "thinking": thinking_at(text),
+        "thinking": thinking_at(text, encoder.marks),
         "system_role": system,
         "spellings": spellings(encoder, request),
     }

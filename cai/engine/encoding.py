@@ -20,12 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cai.answering import AS_KNOWN, ThinkingSection
 from cai.engine.chat_template import ChatTemplate, Shape, Skeleton, Strip, stripped, thinking_block
 from cai.engine.pieces import CUT, PieceCoder, without_reserved
 from cai.engine.tokenizer_files import TokenizerFiles, read_tokenizer_files
 from cai.errors import EngineRefusedError, RolesRefusedError
 from cai.parts import Message, Part
-from cai.request import THINKING_MARKS, Request, ScoreRequest
+from cai.request import MarkPair, Request, ScoreRequest
 from cai.template import Rendered
 
 SPELLINGS = ("{}", " {}", "({}", " ({}")
@@ -51,14 +52,20 @@ class _Layout:
 
 
 def load_encoder(
-    tokenizer: str | Path, revision: str, form: str, template_args: dict[str, Any], date: str
+    tokenizer: str | Path,
+    revision: str,
+    form: str,
+    template_args: dict[str, Any],
+    date: str,
+    thinking: ThinkingSection = AS_KNOWN,
 ) -> Encoder:
     """The encoder of a tokenizer (a folder, or a name on the Hub).
 
     `form`: `chat` or `completion`; `template_args`: what the chat template is given besides
-    messages; `date`: the ISO date that it is told. Raises: EngineRefusedError.
+    messages; `date`: the ISO date that it is told; `thinking`: what it does not say of the model's.
+    Raises: EngineRefusedError.
     """
-    return Encoder(read_tokenizer_files(tokenizer, revision), form, template_args, date)
+    return Encoder(read_tokenizer_files(tokenizer, revision), form, template_args, date, thinking)
 
 
 class Encoder:
@@ -67,12 +74,21 @@ class Encoder:
     Raises: EngineRefusedError where tokenizer or chat template cannot be used.
     """
 
-    def __init__(self, files: TokenizerFiles, form: str, template_args: dict[str, Any], date: str) -> None:
+    def __init__(
+        self,
+        files: TokenizerFiles,
+        form: str,
+        template_args: dict[str, Any],
+        date: str,
+        thinking: ThinkingSection = AS_KNOWN,
+    ) -> None:
         self._coder = PieceCoder(files)
         self._bos_text = files.bos
         self._form = form
         self._arguments = template_args
         self._date = date
+        self.marks = thinking.known
+        self._thinking = thinking.record()
         self._expected: dict[tuple[Shape, str, str, bool], tuple[int, ...]] = {}
         self._options: dict[tuple[str, tuple[str, ...]], tuple[tuple[int, ...], ...]] = {}
         self._template: ChatTemplate | None = None
@@ -83,7 +99,7 @@ class Encoder:
                     "Set `form: completion` for a base model, or name a `tokenizer` that has a chat template.",
                 )
             self._template = ChatTemplate(
-                files.chat_template, template_args, files.special, date, self._coder.control
+                files.chat_template, template_args, files.special, date, self._coder.control, thinking
             )
 
     def identity_parts(self) -> dict[str, Any]:
@@ -95,6 +111,7 @@ class Encoder:
             "chat_template": self._template.source,
             "template_args": self._arguments,
             "date": self._date,
+            "thinking": self._thinking,
         }
 
     def encode(self, request: Request) -> list[int]:
@@ -151,6 +168,10 @@ class Encoder:
         """The text of token ids, special tokens among it."""
         return self._coder.decoded(ids)
 
+    def count(self, text: str) -> int:
+        """How many tokens a text alone has."""
+        return len(self._coder.plain_ids(text))
+
     def token_text(self, token: int) -> str:
         """The text of one token as it stands inside a text."""
         return self._coder.token_text(token)
@@ -164,7 +185,7 @@ class Encoder:
     @property
     def hides_thinking(self) -> bool:
         """Whether a mark that ends thinking is a special token, so that decoded text may lack it."""
-        return any(end in self._coder.special for _, end in THINKING_MARKS)
+        return any(end in self._coder.special for _, end in self.marks)
 
     def habits(self) -> tuple[bool, bool | None]:
         """Whether answers begin with a block of thinking, and whether there is a system role (None: no chat).
@@ -228,7 +249,7 @@ class Encoder:
         skeleton = self._template.skeleton(shape)
         if skeleton is None:
             return self._whole_layout(self._template, rendered, answer)
-        tail, after = _ending(rendered, skeleton.tail, skeleton.answer_tail)
+        tail, after = _ending(rendered, skeleton.tail, skeleton.answer_tail, self.marks)
         literals = [*skeleton.literals[:-1], tail]
         pieces = [literals[0]]
         foreign: list[int] = []
@@ -261,7 +282,7 @@ class Encoder:
             self._coder.control.sub(take, without_reserved(message.text)) for message in rendered.messages
         ]
         free, begun = (template.whole(roles, contents, has_answer) for has_answer in (False, True))
-        text, after = _ending(rendered, free, begun)
+        text, after = _ending(rendered, free, begun, self.marks)
         pieces = [taken[int(piece)] if place % 2 else piece for place, piece in enumerate(_TAKEN.split(text))]
         foreign = {*range(1, len(pieces), 2)}
         if after:
@@ -298,14 +319,14 @@ def spellings_of(option: str) -> list[str]:
     return [form.format(word) for word in words for form in SPELLINGS]
 
 
-def _ending(rendered: Rendered, tail: str, answer_tail: str) -> tuple[str, str]:
+def _ending(rendered: Rendered, tail: str, answer_tail: str, marks: Sequence[MarkPair]) -> tuple[str, str]:
     """What ends a prompt, and what closes the thoughts that follow it (nothing where none do).
 
     `tail`: the end where the answer is free; `answer_tail`: where its beginning is given.
     """
     if rendered.thinking is None:
         return (answer_tail if rendered.answer_text else tail), ""
-    before, after = thinking_block(answer_tail)
+    before, after = thinking_block(answer_tail, marks)
     return before, after if rendered.thinking or rendered.answer_text else ""
 
 

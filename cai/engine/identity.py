@@ -13,13 +13,15 @@ from typing import Any
 
 from cai.digest import digest
 
+_UNLESS_EMPTY = ("weights", "dtype", "thinking")
+
 
 @dataclass(frozen=True)
 class Identity:
     """A model by name and revision, and how messages become text for it.
 
     `chat_template`: the jinja text (empty in completion form); `template_args`: what it is
-    given besides messages; `date`: ISO date that a template asking for the day is told. `weights`
+    given besides messages; `thinking`: what it does not say of the model's thinking; `date`: ISO date that a template asking for the day is told. `weights`
     and `dtype`: of a model in this process, the digest of its weights and the numbers it computes
     in; empty where nobody can tell.
     """
@@ -32,6 +34,7 @@ class Identity:
     date: str = ""
     weights: str = ""
     dtype: str = ""
+    thinking: dict[str, Any] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -42,5 +45,5 @@ class Identity:
         return digest("cai.engine.v1", content)
 
     def record(self) -> dict[str, Any]:
-        """As it is frozen; `weights` and `dtype` only where they are known."""
-        return {key: value for key, value in asdict(self).items() if value or key not in ("weights", "dtype")}
+        """As it is frozen; `weights`, `dtype` and `thinking` only where there is something to say."""
+        return {key: value for key, value in asdict(self).items() if value or key not in _UNLESS_EMPTY}

@@ -26,6 +26,7 @@ from cai.engine.encoding import Encoder, load_encoder
 from cai.engine.identity import Identity
 from cai.engine.loading import end_tokens, load_decoder, load_model, require_extra
 from cai.engine.position import TOP_TOKENS, Position, Token
+from cai.engine.thoughts import answered
 from cai.engine.weights import model_folder, weights_digest
 from cai.errors import EngineAnswerError, EngineDownError, EngineRefusedError
 from cai.recipe import EngineSection
@@ -134,7 +135,8 @@ class LocalEngine:
                 f"Engine {self.name!r} computed no numbers (NaN) for a prompt of {len(ids)} tokens.",
                 "Try `dtype: float32` for this engine.",
             )
-        return Completion(done.text, done.finish, len(ids), done.tokens)
+        made = Completion(done.text, done.finish, len(ids), done.tokens)
+        return answered(made, request, self._encoder.marks, True, self._encoder.count)
 
     async def score(self, requests: Sequence[ScoreRequest], priority: int = 0) -> list[Scores]:
         """Answer requests, in their order; what their prompts share is computed once. Raises: EngineError."""
@@ -274,7 +276,7 @@ class LocalEngine:
             )
         tokenizer = section.tokenizer or place
         self._encoder = load_encoder(
-            tokenizer, section.revision, section.form, section.template_args, self._date
+            tokenizer, section.revision, section.form, section.template_args, self._date, section.thinking
         )
         model = load_model(self.name, section)
         ends, decode = load_decoder(tokenizer, section.revision)

@@ -34,6 +34,7 @@ from cai.engine.identity import Identity
 from cai.engine.position import Position
 from cai.engine.server_fingerprint import Canaries
 from cai.engine.server_position import OPTION_IDS, TOKEN_IDS, TOKENIZE, ServerProbe
+from cai.engine.thoughts import answered
 from cai.engine.wire import (
     MAX_OPTION_TOKENS,
     StreamedCompletion,
@@ -123,7 +124,11 @@ class ServerEngine:
         parts = (
             self._encoder.identity_parts()
             if self._encoder is not None
-            else {"form": self._section.form, "template_args": self._section.template_args}
+            else {
+                "form": self._section.form,
+                "template_args": self._section.template_args,
+                "thinking": self._section.thinking.record(),
+            }
         )
         self.identity = Identity(self._section.model, self._section.revision, **parts)
 
@@ -163,7 +168,8 @@ class ServerEngine:
                 return Completion("", "too_long", len(ids), 0, self.context_tokens)
             body = generate_body(self._section.model, ids, request)
             try:
-                return await self._connection.complete(body, 1, lambda got: read_completion(got, len(ids)))
+                done = await self._connection.complete(body, 1, lambda got: read_completion(got, len(ids)))
+                return self._without_thoughts(request, done)
             except Status as error:
                 self._raise_unless_too_long(error)
                 return Completion("", "too_long", len(ids), 0, self.context_tokens)
@@ -186,7 +192,7 @@ class ServerEngine:
                 self._raise_unless_too_long(error)
                 return Completion("", "too_long", len(ids), 0, self.context_tokens)
         try:
-            return events.completion()
+            return self._without_thoughts(request, events.completion())
         except Unreadable as error:
             raise self._connection.mapped(error) from error
 
@@ -236,15 +242,26 @@ class ServerEngine:
         return [scores for [scores] in await asyncio.gather(*apart)]
 
     async def _chat_generate(self, request: GenerateRequest) -> Completion:
-        body = chat_body(self._section.model, request, self._section.template_args)
+        body = chat_body(self._section, request)
         try:
-            return await self._connection.complete(body, 1, lambda got: read_completion(got, None), chat=True)
+            done = await self._connection.complete(body, 1, lambda got: read_completion(got, None), chat=True)
+            return self._without_thoughts(request, done)
         except Status as error:
             self._raise_unless_too_long(error)
             return Completion("", "too_long", 0, 0, self.context_tokens)
 
+    def _without_thoughts(self, request: GenerateRequest, done: Completion) -> Completion:
+        here = self._encoder
+        return answered(
+            done,
+            request,
+            self._section.thinking.known,
+            here is not None,
+            here.count if here is not None else None,
+        )
+
     async def _chat_score(self, request: ScoreRequest) -> Scores:
-        body = chat_body(self._section.model, request, self._section.template_args)
+        body = chat_body(self._section, request)
         try:
             return await self._connection.complete(
                 body, 1, lambda got: read_chat_scores(got, request.options), chat=True
@@ -289,7 +306,9 @@ class ServerEngine:
         known = place is not None
         try:
             files_of = place or section.model
-            return load_encoder(files_of, section.revision, section.form, section.template_args, self._date)
+            return load_encoder(
+                files_of, section.revision, section.form, section.template_args, self._date, section.thinking
+            )
         except EngineRefusedError as error:
             if known:
                 raise

@@ -54,7 +54,7 @@ class Canaries:
         self._spelt: list[tuple[tuple[tuple[int, ...], ...], int]] = []
         self._by_ids = encoder is not None
         if encoder is None:
-            self._bodies = [chat_body(section.model, each, section.template_args) for each in self._requests]
+            self._bodies = [chat_body(section, each) for each in self._requests]
             return
         prompts = [encoder.encode(each) for each in self._requests]
         if context_tokens is not None:

@@ -72,12 +72,12 @@ class ServerProbe:
             return None
 
     def _chat_body(self, request: ScoreRequest) -> bytes:
-        fields = orjson.loads(chat_body(self._section.model, request, self._section.template_args))
+        fields = orjson.loads(chat_body(self._section, request))
         return orjson.dumps({**fields, "max_tokens": 1})
 
     async def _server_rendering(self, place: Place, request: ScoreRequest) -> dict[str, Any]:
         """What the server makes of a request's messages, where it has `/tokenize` and `/detokenize`."""
-        fields = orjson.loads(chat_body(self._section.model, request, self._section.template_args))
+        fields = orjson.loads(chat_body(self._section, request))
         names = (
             "model",
             "messages",
@@ -102,7 +102,7 @@ class ServerProbe:
             "text": whole,
             "last": tuple(last),
             "prefix_stands": "".join(whole.split()).endswith("".join(answer.split())),
-            "thinking": thinking_at(whole),
+            "thinking": thinking_at(whole, self._section.thinking.known),
         }
 
     async def _beginning(self, place: Place, ids: list[int]) -> dict[str, Any]:

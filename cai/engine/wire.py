@@ -20,7 +20,9 @@ from typing import Any
 
 import orjson
 
+from cai.engine.thoughts import thought_tokens, thoughts_in
 from cai.errors import EngineRefusedError
+from cai.recipe import EngineSection
 from cai.request import Completion, Finish, GenerateRequest, Sampling, ScoreRequest, Scores
 
 MAX_OPTION_TOKENS = 128
@@ -99,7 +101,7 @@ def top_body(model: str, ids: Sequence[int], count: int) -> bytes:
     return orjson.dumps({"model": model, "prompt": ids, **fields})
 
 
-def chat_body(model: str, request: GenerateRequest | ScoreRequest, template_args: dict[str, Any]) -> bytes:
+def chat_body(section: EngineSection, request: GenerateRequest | ScoreRequest) -> bytes:
     """A call of /v1/chat/completions, where token ids cannot be sent."""
     rendered = request.rendered
     if rendered.thinking is not None:
@@ -109,7 +111,7 @@ def chat_body(model: str, request: GenerateRequest | ScoreRequest, template_args
             "feedback.reasoning.",
         )
     messages = [{"role": message.role, "content": message.text} for message in rendered.messages]
-    answer = rendered.answer_text
+    answer = section.thinking.block + rendered.answer_text
     if answer:
         messages.append({"role": "assistant", "content": answer})
     if isinstance(request, ScoreRequest):
@@ -118,9 +120,9 @@ def chat_body(model: str, request: GenerateRequest | ScoreRequest, template_args
     else:
         fields = sampling_fields(request.sampling, request.seed)
     fields.update(add_generation_prompt=not answer, continue_final_message=bool(answer))
-    if template_args:
-        fields["chat_template_kwargs"] = template_args
-    return orjson.dumps({"model": model, "messages": messages, **fields})
+    if section.template_args:
+        fields["chat_template_kwargs"] = section.template_args
+    return orjson.dumps({"model": section.model, "messages": messages, **fields})
 
 
 def read_json(body: bytes) -> dict[str, Any]:
@@ -186,7 +188,9 @@ def read_completion(answer: dict[str, Any], prompt_tokens: int | None) -> Comple
     made = usage.get("completion_tokens")
     if not isinstance(made, int) or not isinstance(counted, int):
         raise Unreadable("text", "it holds no token counts")
-    return Completion(text, _FINISHES[reason], counted, made)
+    thought = thoughts_in(message) if isinstance(message, dict) else ""
+    tokens = thought_tokens(usage)
+    return Completion(text, _FINISHES[reason], counted, made, reasoning=thought, reasoning_tokens=tokens)
 
 
 class StreamedCompletion:

@@ -160,7 +160,11 @@ class Ways:
             reasoned = name.reasoned or (name.question == "recipe" and self.feedback.reasons_in_answer)
             asked: Stage = "reasoned-judgement" if reasoned else "judgement"
             stages.update(dict.fromkeys(_TEMPLATES.get(name.question, (asked,))))
-        return load_prompts(find(self._wish.prompts or self.recipe.prompts, self._beside), self.form, stages)
+        prompts = load_prompts(
+            find(self._wish.prompts or self.recipe.prompts, self._beside), self.form, stages
+        )
+        prefix = self.recipe.engines[self.engine].answer_prefix
+        return prompts.begun(prefix.parts(self.engine, self.recipe.origins))
 
     def _load_examples(self, names: list[WayName]) -> Examples | None:
         wanted = [name for name in names if name.examples]

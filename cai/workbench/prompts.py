@@ -54,8 +54,12 @@ def engine_of(recipe: Recipe, stage: Stage) -> str:
 
 def prompts_of(inputs: Inputs, stage: Stage, form: Form | None = None) -> Prompts:
     """The template of a stage, in the form of its engine or another. Raises: TemplateError."""
-    wanted = form or inputs.recipe.engines[engine_of(inputs.recipe, stage)].form
-    return load_prompts(inputs.prompts_folder, wanted, [stage])
+    engine = engine_of(inputs.recipe, stage)
+    section = inputs.recipe.engines[engine]
+    prompts = load_prompts(inputs.prompts_folder, form or section.form, [stage])
+    if form not in (None, section.form):
+        return prompts
+    return prompts.begun(section.answer_prefix.parts(engine, inputs.recipe.origins))
 
 
 def counter(recipe: Recipe, run: RunFolder, stage: Stage) -> Count | None:
