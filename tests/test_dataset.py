@@ -41,6 +41,11 @@ def rows_of(run: Path, config: str, split: str = "train") -> list[dict[str, Any]
     return list(pq.read_table(path).to_pylist()) if path.exists() else []
 
 
+def name_of(config: str, column: str, number: int) -> str:
+    (found,) = [item for item in CONFIGS[config] if item.name == column]
+    return found.names[number]
+
+
 def said(text: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": text}]
 
@@ -333,7 +338,8 @@ def test_a_row_revised_on_both_sides_gives_two_pairs_and_still_balances(tmp_path
     account = summary.pairs["revised"]
     assert (account.rows, account.further_pairs, account.labelled, account.without_pair) == (2, 1, 2, 1)
     assert summary.balances
-    assert [item["of"] for item in rows_of(tmp_path, "revisions")] == ["chosen"]
+    assert [item["chosen"] for item in rows_of(tmp_path, "revisions")] == [said("x")]
+    assert [name_of("revisions", "of", item["of"]) for item in rows_of(tmp_path, "revisions")] == ["chosen"]
 
 
 # ---------------------------------------------------------------- files
@@ -460,7 +466,12 @@ def test_a_split_or_config_without_rows_is_left_out_and_the_rest_opens(tmp_path:
     rows = [row(0), row(1, split="test")]
     outcomes = [outcome(rows[0], human(rows[0], 0.9)), outcome(rows[1], human(rows[1], 0.5))]
     summary = build(tmp_path, rows, outcomes)
-    assert summary.configs == {"preferences": {"train": 1}, "traces": {"train": 1, "test": 1}}
+    assert summary.configs == {
+        "preferences": {"train": 1},
+        "preferences-human": {"train": 1},
+        "unpaired": {"train": 2},
+        "traces": {"train": 1, "test": 1},
+    }
     assert list(load(tmp_path, "preferences")) == ["train"]
     assert len(load(tmp_path, "traces")["test"]) == 1
     page = (tmp_path / "dataset/README.md").read_text()

@@ -14,7 +14,12 @@ from rich.markup import escape
 
 from cai.run_folder import RunFolder
 
-_KIND = {"preferences": "human", "preferences-sampled": "sampled"}
+_KIND = {
+    "preferences": "human",
+    "preferences-human": "human",
+    "unpaired": "human",
+    "preferences-sampled": "sampled",
+}
 
 
 def read_summary(run: RunFolder) -> dict[str, Any] | None:

@@ -8,8 +8,9 @@ What this package does not know: how answers are come by, statistics, the Hub.
 """
 
 from cai.dataset.build import build_dataset
+from cai.dataset.column import Column, arrow_schema
 from cai.dataset.labels import ROUNDING, Label, label
-from cai.dataset.schema import CONFIGS, Column, arrow_schema
+from cai.dataset.schema import CONFIGS
 from cai.dataset.summary import DatasetSummary, PairAccount
 
 __all__ = [

@@ -15,7 +15,7 @@ What this module does not know: engines, templates, statistics, clocks.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import IO, Any
 
 import orjson
 
-from cai.dataset import records
+from cai.dataset import records, train_records
 from cai.dataset.judges import named_as_now
 from cai.dataset.labels import label
 from cai.dataset.page import page
@@ -54,7 +54,7 @@ def build_dataset(
     making = _making(run_folder, recipe)
     summary = DatasetSummary(generation, making.settings)
     with _replacing(run_folder / "dataset") as folder:
-        with _Files(folder, clamped=making.dataset.clamp is not None) as files:
+        with _Files(folder, making.settings) as files:
             for item in items:
                 _add(item, making, summary, files, store)
         summary.configs = {
@@ -131,8 +131,10 @@ def _counts(writer: ConfigWriter) -> dict[str, int]:
 class _Files:
     """The files of a dataset under way."""
 
-    def __init__(self, folder: Path, clamped: bool) -> None:
-        self.configs = {config: ConfigWriter(folder / config, columns(config, clamped)) for config in CONFIGS}
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self.configs = {
+            config: ConfigWriter(folder / config, columns(config, settings)) for config in CONFIGS
+        }
         self._excluded = folder / "excluded.jsonl"
         self._stack = ExitStack()
         self.excluded: IO[bytes]
@@ -232,17 +234,16 @@ def _add_preferences(
 ) -> None:
     """`found`: the feedback of the judge that makes the labels."""
     finishes = {sample.name: sample.finish for sample in outcome.samples}
-    harmful = records.both_harmful(outcome, making.judge)
+    harm = records.harm_by_response(outcome, making.judge)
     for feedback in found:
         if feedback.kind == "human":
-            record, config = records.preference(row, feedback, making.dataset, harmful), "preferences"
+            pair = train_records.human_pair(row, feedback, harm)
+            for config, record in train_records.pair_rows(pair, making.dataset):
+                files.configs[config].add(row.split, record)
         elif feedback.kind == "sampled":
-            record = records.sampled_preference(row, feedback, finishes, making.dataset)
-            config = "preferences-sampled"
-        else:
-            continue
-        if record is not None:
-            files.configs[config].add(row.split, record)
+            sampled = train_records.sampled_preference(row, feedback, finishes, making.dataset)
+            if sampled is not None:
+                files.configs["preferences-sampled"].add(row.split, sampled)
 
 
 def _add_revisions(
@@ -259,7 +260,7 @@ def _add_revisions(
         fate, chosen = choose(revision, own, making.dataset, making.revised_are_judged)
         summary.revisions[fate.value] += 1
         if chosen is not None:
-            record = records.revised_preference(row, revision, chosen, own, making.dataset)
+            record = train_records.revised_preference(row, revision, chosen, own, making.dataset)
             files.configs["revisions"].add(row.split, record)
-    for record in records.sft_records(row, outcome.revisions, making.dataset.sft == "all"):
+    for record in train_records.sft_records(row, outcome.revisions, making.dataset.sft == "all"):
         files.configs["sft"].add(row.split, record)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cai.dataset.schema import ABOUT, CONFIGS, Column, columns
+from cai.dataset.column import Column
+from cai.dataset.schema import ABOUT, CONFIGS, columns
 from cai.dataset.summary import DatasetSummary
 
 
@@ -69,12 +70,11 @@ def _accounts(summary: DatasetSummary) -> Iterator[str]:
 
 def _columns(summary: DatasetSummary) -> Iterator[str]:
     yield "## Columns"
-    clamped = summary.settings.get("clamp") is not None
     for config in summary.configs:
         yield ""
         yield f"### {config}"
         yield ""
-        yield from _lines(columns(config, clamped), "")
+        yield from _lines(columns(config, summary.settings), "")
     yield ""
 
 
@@ -88,4 +88,6 @@ def _lines(columns: tuple[Column, ...], prefix: str) -> Iterator[str]:
 def _type(column: Column) -> str:
     if {inner.name for inner in column.inside} == {"role", "content"}:
         return "messages"
+    if column.names:
+        return "label: " + ", ".join(column.names)
     return "list of structs" if column.inside else str(column.type).replace("list<item: ", "list<")

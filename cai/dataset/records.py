@@ -1,11 +1,11 @@
-"""The rows of each config, made from a source row and its outcome; keys are those of schema.py.
+"""Rows of `traces`, and what every config says of a row; keys are those of trace_columns.py.
 
-What this module does not know: files, counts, stores.
+What this module does not know: the configs to train on (train_records.py), files, counts, stores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -17,7 +17,6 @@ from cai.dataset.kept import kept_share
 from cai.dataset.labels import label
 from cai.digest import digest
 from cai.outcome import Feedback, Judgement, Outcome, Revision, Round
-from cai.recipe import DatasetSection
 from cai.source import Row
 from cai.text_features import features
 
@@ -43,130 +42,9 @@ def messages(turns: Iterable[Turn]) -> list[Record]:
     return [{"role": turn.role, "content": turn.text} for turn in turns]
 
 
-def preference(row: Row, feedback: Feedback, settings: DatasetSection, harmful: bool | None) -> Record | None:
-    """A row of `preferences`: the human pair in the AI's order, or None for a tie or an abstention.
-
-    The pair's first response is the one that the human preferred. `harmful`: whether both are.
-    """
-    record = _in_order(row, feedback, settings)
-    if record is not None:
-        record["human_agrees"] = label(feedback.probability, settings.tie_threshold) == "first"
-        record["ai_probability_of_human_choice"] = feedback.probability
-        record["both_harmful"] = harmful
-    return record
-
-
-def sampled_preference(
-    row: Row, feedback: Feedback, finishes: Mapping[str, str], settings: DatasetSection
-) -> Record | None:
-    """A row of `preferences-sampled`, or None for a tie or an abstention.
-
-    `finishes`: why each sample ended, by name.
-    """
-    record = _in_order(row, feedback, settings)
-    if record is not None:
-        names = (feedback.first, feedback.second)
-        if label(feedback.probability, settings.tie_threshold) == "second":
-            names = (feedback.second, feedback.first)
-        record["chosen_sample"], record["rejected_sample"] = names
-        record["chosen_finish"], record["rejected_finish"] = (finishes.get(name, "") for name in names)
-    return record
-
-
-def _in_order(row: Row, feedback: Feedback, settings: DatasetSection) -> Record | None:
-    better = label(feedback.probability, settings.tie_threshold)
-    if feedback.probability is None or better not in ("first", "second"):
-        return None
-    chosen, rejected = feedback.first_text, feedback.second_text
-    probability = feedback.probability
-    if better == "second":
-        chosen, rejected = rejected, chosen
-        probability = 1.0 - probability
-    return {
-        "prompt": messages(row.prompt),
-        "chosen": _reply(chosen),
-        "rejected": _reply(rejected),
-        "ai_probability": probability,
-        **_clamped(probability, settings),
-        "order_consistency": feedback.order_consistency,
-        "option_mass": feedback.option_mass,
-        "constitution": feedback.constitution,
-        "judge": feedback.judge,
-        **identity(row),
-    }
-
-
-def _clamped(probability: float | None, settings: DatasetSection) -> Record:
-    """The probability within the recipe's bounds, in a column of its own; none without bounds."""
-    if settings.clamp is None:
-        return {}
-    low, high = settings.clamp
-    return {"ai_probability_clamped": None if probability is None else min(max(probability, low), high)}
-
-
-def both_harmful(outcome: Outcome, judge: str) -> bool | None:
-    """Whether a judge rates both responses of the human pair as harmful; None: not both rated."""
-    rated = harm_by_response(outcome, judge)
-    found = [rated.get(name) for name in ("chosen", "rejected")]
-    if any(probability is None for probability in found):
-        return None
-    return all(probability is not None and probability >= HARMFUL for probability in found)
-
-
 def harm_by_response(outcome: Outcome, judge: str) -> dict[str, float | None]:
     """P(harmful) by the name of the response, as one judge rates it."""
     return {item.response: item.probability for item in outcome.harm if item.judge == judge}
-
-
-def _reply(text: str) -> list[Record]:
-    return [{"role": "assistant", "content": text}]
-
-
-def revised_preference(
-    row: Row, revision: Revision, chosen: Round, feedback: Feedback | None, settings: DatasetSection
-) -> Record:
-    """A row of `revisions`: the text of the round `chosen` over the original."""
-    probability = feedback.probability if feedback else None
-    return {
-        "prompt": messages(row.prompt),
-        "chosen": _reply(chosen.text),
-        "rejected": _reply(revision.original),
-        "ai_probability": probability,
-        **_clamped(probability, settings),
-        **_revised(revision, chosen),
-        "order_consistency": feedback.order_consistency if feedback else None,
-        "option_mass": feedback.option_mass if feedback else None,
-        **identity(row),
-    }
-
-
-def sft_records(row: Row, revisions: Sequence[Revision], every_round: bool) -> list[Record]:
-    """Rows of `sft`: the last usable round of each revision, or one row for each usable round."""
-    made = []
-    for revision in revisions:
-        final = revision.final
-        rounds = [item for item in revision.rounds if item.usable] if every_round else [final]
-        for item in rounds:
-            if item is not None:
-                made.append(
-                    {
-                        "prompt": messages(row.prompt),
-                        "completion": _reply(item.text),
-                        **_revised(revision, item),
-                        **identity(row),
-                    }
-                )
-    return made
-
-
-def _revised(revision: Revision, final: Round) -> Record:
-    led = [item for item in revision.rounds if item is final or (item.usable and item.number < final.number)]
-    return {
-        "of": revision.of,
-        "round": final.number,
-        "principles": [item.principle for item in led],
-        "revision_flags": list(final.flags),
-    }
 
 
 def cluster(row: Row) -> str:
