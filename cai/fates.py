@@ -23,9 +23,13 @@ from cai.dataset.summary import PairAccount
 
 @dataclass
 class Fates:
-    """The accounts of a run's rows; `pairs`: of the finished rows, by kind."""
+    """The accounts of a run's rows; `pairs`: of the finished rows, by kind.
+
+    `shortened`: finished rows that lost their oldest turns, since the whole did not fit.
+    """
 
     finished: int = 0
+    shortened: int = 0
     excluded: Counter[str] = field(default_factory=Counter)
     quarantined: int = 0
     unfinished: int = 0
@@ -37,6 +41,7 @@ class Fates:
             self.excluded[outcome["excluded"]] += 1
             return
         self.finished += 1
+        self.shortened += bool(outcome.get("turns_dropped"))
         feedback = outcome["feedback"]
         for kind, account in self.pairs.items():
             account.finished(

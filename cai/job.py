@@ -179,14 +179,16 @@ class Job:
         if not self._retry_too_long:
             return key in self._store
         record = self._store.get(key)
-        return record is not None and record.answer["excluded"] != "prompt_too_long"
+        if record is None or record.answer["excluded"] == "prompt_too_long":
+            return False
+        return not record.answer.get("turns_dropped")
 
     def any_left(self) -> bool:
         """Whether any row is not finished. The pass over the source that finds it out is that of `work`."""
         return self._rest.any()
 
     def retry_too_long(self) -> None:
-        """From now on rows whose prompt did not fit count as not finished."""
+        """From now on rows that did not fit whole count as not finished."""
         self._retry_too_long = True
         self._rest = Unfinished(self._source, self.finished)
 

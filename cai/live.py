@@ -185,7 +185,7 @@ class LiveRun:
         return self.job.any_left()
 
     async def retry_too_long(self) -> None:
-        """Take up rows again whose prompt did not fit, where an engine's context is larger now.
+        """Take up rows again that did not fit whole, where an engine's context is larger now.
 
         Raises: EngineError, since every engine is opened to learn its context.
         """

@@ -18,7 +18,7 @@ leaves its mean by less than their difference does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -37,6 +37,7 @@ from cai.outcome import Feedback, Outcome
 from cai.reading import ReadRun
 from cai.request import Completion, GenerateRequest, Request, ScoreRequest, Scores, read_answer
 from cai.run_folder import RunFolder
+from cai.shortening import without_oldest
 from cai.source import Row
 from cai.steps import run_row
 from cai.store import Store
@@ -119,7 +120,7 @@ async def measure(folder: RunFolder, sample: int, tell: Callable[[int, int], Non
         judges = run.recipe.judges()
         most = max(run.recipe.engines[name].concurrency for name in judges)
         at_once = max(1, most // 3)
-        after = await _asked_again(run, rows, at_once, tell)
+        after = await _asked_again(run, rows, before, at_once, tell)
     pairs: list[tuple[int, float | None, float | None]] = []
     judged: list[tuple[int, float | None, float | None]] = []
     for number, row in enumerate(rows):
@@ -163,8 +164,13 @@ def _sampled(run: ReadRun, sample: int) -> tuple[list[Row], dict[str, Outcome]]:
 
 
 async def _asked_again(
-    run: ReadRun, rows: Sequence[Row], at_once: int, tell: Callable[[int, int], None]
+    run: ReadRun,
+    rows: Sequence[Row],
+    before: Mapping[str, Outcome],
+    at_once: int,
+    tell: Callable[[int, int], None],
 ) -> dict[str, Outcome]:
+    """Their outcomes; each prompt without the turns that the run did without."""
     names = run.recipe.engines_used()
     engines = {name: lazy_engine(run.recipe, run.run, name) for name in names}
     identities: dict[str, Identity] = dict(run.identities)
@@ -179,7 +185,9 @@ async def _asked_again(
                 plan = run.plan(row.subset)
                 assert plan is not None, "a row without a constitution has no feedback"
                 again = _Again(run.store, ask.for_row(row.id, number))
-                done[row.id] = await run_row(row, replace(plan, harm=None), again)
+                shown = without_oldest(row.prompt, before[row.id].turns_dropped)
+                plan = replace(plan, harm=None, drop_oldest=False)
+                done[row.id] = await run_row(replace(row, prompt=shown), plan, again)
                 ask.leave(number)
                 tell(len(done), len(rows))
 

@@ -119,10 +119,14 @@ class Share:
 
 @dataclass(frozen=True)
 class PilotSummary:
-    """What the pilot's rows show. Shares carry their counts; means are None where nothing counts."""
+    """What the pilot's rows show. Shares carry their counts; means are None where nothing counts.
+
+    `shortened`: rows that lost their oldest turns, since the whole did not fit.
+    """
 
     rows: int
     missing: int
+    shortened: int
     excluded: Counter[str]
     option_mass: float | None
     order_consistency: float | None
@@ -158,6 +162,7 @@ def summarise(outcomes: Sequence[Outcome], missing: int, tie_threshold: float = 
     return PilotSummary(
         rows=len(outcomes),
         missing=missing,
+        shortened=sum(outcome.turns_dropped > 0 for outcome in outcomes),
         excluded=Counter(outcome.excluded for outcome in outcomes if outcome.excluded is not None),
         option_mass=_mean([item.option_mass for item in human or feedback]),
         order_consistency=_mean([item.order_consistency for item in human or feedback]),

@@ -34,6 +34,11 @@ def drops_to_try(prompt: Sequence[Turn]) -> list[int]:
     return [*tries, possible[-1]]
 
 
+def without_oldest(prompt: Sequence[Turn], dropped: int) -> tuple[Turn, ...]:
+    """The turns that stay where the oldest `dropped` go."""
+    return tuple(prompt[place] for place in kept_turns(prompt, dropped))
+
+
 def kept_turns(prompt: Sequence[Turn], dropped: int) -> list[int]:
     """The places of the turns that stay where the oldest `dropped` go; system turns do not count."""
     kept, left = [], dropped

@@ -96,6 +96,10 @@ def _figures(summary: PilotSummary) -> list[tuple[str, str, str]]:
         rows.append(
             ("Without outcome", f"{summary.missing:,} pilot rows", "in quarantine, or left out by the source")
         )
+    if summary.shortened:
+        rows.append(
+            ("Did not fit whole", f"{summary.shortened:,} rows", "everything was asked without their oldest turns")
+        )
     if summary.excluded:
         text = ", ".join(f"{name} {count:,}" for name, count in summary.excluded.most_common())
         rows.append(("Excluded", text, "rows that the data leave out"))

@@ -60,6 +60,8 @@ def print_status(console: Console, figures: dict[str, Any]) -> None:
     total = f" of {rows['total']:,}" if rows["total"] is not None else ""
     console.print(f"run {escape(figures['run'])}, generation {figures['generation'][:12]}")
     console.print(f"rows      {rows['finished']:,}{total} finished, {rows['quarantined']:,} in quarantine")
+    if rows["shortened"]:
+        console.print(f"          {rows['shortened']:,} did not fit whole: judged without their oldest turns")
     for reason, count in rows["excluded"].items():
         console.print(f"          {count:,} excluded: {reason}")
     for kind, account in figures["pairs"].items():
@@ -148,6 +150,7 @@ def read_status(run: ReadRun) -> dict[str, Any]:
         "rows": {
             "total": total,
             "finished": fates.finished + fates.excluded.total(),
+            "shortened": fates.shortened,
             "excluded": dict(fates.excluded),
             "quarantined": fates.quarantined,
             "unfinished": fates.unfinished,
@@ -168,4 +171,5 @@ def read_status(run: ReadRun) -> dict[str, Any]:
 def _short(outcome: dict[str, Any]) -> dict[str, Any]:
     """What accounts need of an outcome, without its texts."""
     feedback = [{key: item[key] for key in ("kind", "judge", "probability")} for item in outcome["feedback"]]
-    return {"row": outcome["row"], "excluded": outcome["excluded"], "feedback": feedback}
+    short = {"row": outcome["row"], "excluded": outcome["excluded"], "feedback": feedback}
+    return {**short, "turns_dropped": outcome.get("turns_dropped", 0)}
