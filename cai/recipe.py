@@ -13,15 +13,17 @@ What this module does not know: how a stage works, what an engine is made of.
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
+from cai.answering import AnswerPrefixSection, ThinkingSection
 from cai.digest import canonical, digest
 from cai.errors import RecipeError
 from cai.request import Sampling
-from cai.yaml_file import check, nearest, read_yaml
+from cai.yaml_file import YamlFile, check, nearest, read_yaml
 
 Fraction = Annotated[float, Field(ge=0, le=1, strict=False)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
@@ -96,6 +98,8 @@ class EngineSection(_Section):
     tokenizer: str | None = None
     form: Literal["chat", "completion"] = "chat"
     template_args: dict[str, Any] = Field(default_factory=lambda: {"enable_thinking": False})
+    thinking: ThinkingSection = Field(default_factory=ThinkingSection)
+    answer_prefix: AnswerPrefixSection = Field(default_factory=AnswerPrefixSection)
     date: str | None = None
     concurrency: Count = 256
     timeout_s: Annotated[float, Field(gt=0, strict=False)] = 600.0
@@ -117,6 +121,8 @@ class EngineSection(_Section):
     def _needs(self) -> EngineSection:
         if self.kind == "server" and not self.urls and self.serve is None:
             raise ValueError("a server engine needs urls (or a serve section)")
+        if self.form == "completion" and self.thinking.record():
+            raise ValueError("a model of the form completion has no block of thinking; leave `thinking` out")
         return self
 
 
@@ -313,6 +319,18 @@ class Recipe(_Section):
     run: RunSection = Field(default_factory=RunSection)
     publish: PublishSection = Field(default_factory=PublishSection)
     doctor: DoctorSection | Literal[False] = Field(default_factory=DoctorSection)
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """Where the words of answer prefixes stand: `file:line` by `engine.stage`."""
+        return self._origins
+
+    def originating(self, origins: Mapping[str, str]) -> Recipe:
+        """The same recipe, its words from elsewhere (a frozen copy has lines of its own)."""
+        other = self.model_copy()
+        other._origins = dict(origins)
+        return other
 
     def constitution_for(self, subset: str) -> str | None:
         """The constitution of a subset, or None where no pattern fits."""
@@ -369,6 +387,7 @@ class Recipe(_Section):
             idle += [] if "sampled" in feedback.pairs else ["samples"]
             idle += [] if "respond" in self.roles_used() else ["sample_sampling"]
             feedback = feedback.model_copy(update={name: _default(feedback, name) for name in idle})
+        begun = self._beginnings()
         return {
             "seed": self.seed,
             "constitutions": [[pattern, name] for pattern, name in self.constitutions.items()],
@@ -377,7 +396,30 @@ class Recipe(_Section):
             "engines": {role: self.engine_for(role) for role in self.roles_used()},
             "judges": self.judges() if self.feedback else [],
             **({} if self.too_long == "exclude" else {"too_long": self.too_long}),
+            **({"answer_prefix": begun} if begun else {}),
         }
+
+    def _beginnings(self) -> dict[str, Any]:
+        """The answer prefixes that decide something, by role; of judges one for each."""
+
+        def of(engine: str, *stages: str) -> dict[str, str]:
+            return {k: v for k, v in self.engines[engine].answer_prefix.texts().items() if k in stages}
+
+        found: dict[str, Any] = {}
+        for role in self.roles_used():
+            name = self.engine_for(role)
+            if role == "respond":
+                found[role] = of(name, "response")
+            elif role == "revise" and self.revise is not None:
+                found[role] = of(name, "revision", *(["critique"] if self.revise.critique else []))
+        if self.feedback is not None:
+            asked = ["judgement", *(["reasoning"] if self.feedback.reasons_in_answer else [])]
+            rates = ["harm"] if self.feedback.harm else []
+            each = [
+                of(name, *asked, *(rates if not place else [])) for place, name in enumerate(self.judges())
+            ]
+            found["judges"] = each if any(each) else []
+        return {role: texts for role, texts in found.items() if texts}
 
 
 def _default(section: _Section, name: str) -> Any:
@@ -422,7 +464,15 @@ def load_recipe(path: Path) -> Recipe:
         mistakes.append(f"{where}: thinking needs a chat template, and {base[0]!r} has the form completion")
     if mistakes:
         raise RecipeError("; ".join(mistakes) + ".", "Mend those lines.")
-    return recipe
+    return recipe.originating(_origins(recipe, file))
+
+
+def _origins(recipe: Recipe, file: YamlFile) -> dict[str, str]:
+    return {
+        f"{engine}.{stage}": f"{file.path.name}:{file.place(('engines', engine, 'answer_prefix', stage))[0]}"
+        for engine, section in recipe.engines.items()
+        for stage in section.answer_prefix.texts()
+    }
 
 
 def source_digest(sources: list[SourceSection]) -> str:
