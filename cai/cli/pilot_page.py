@@ -98,7 +98,7 @@ def _figures(summary: PilotSummary) -> list[tuple[str, str, str]]:
         )
     if summary.shortened:
         rows.append(
-            ("Did not fit whole", f"{summary.shortened:,} rows", "everything was asked without their oldest turns")
+            ("Did not fit whole", f"{summary.shortened:,} rows", "all was asked without their oldest turns")
         )
     if summary.excluded:
         text = ", ".join(f"{name} {count:,}" for name, count in summary.excluded.most_common())

@@ -63,9 +63,7 @@ def show(
             _print_story(out(), run, found, outcome or stored)
             _print_requests(out(), exchanges, full=full or (outcome or stored) is None)
             if exchanges and not full:
-                digest = next(
-                    (item for item in exchanges if "pair" in item.request.labels), exchanges[0]
-                ).digest
+                digest = _shown_first(exchanges).digest
                 out().print(
                     f"[dim]{len(exchanges)} requests; one exactly, each line with where it came from "
                     f"(all of them: --full):[/dim]\n"
@@ -103,6 +101,12 @@ def _print_requests(console: Console, exchanges: list[Exchange], *, full: bool) 
     if full:
         for before, exchange in zip([None, *exchanges], exchanges, strict=False):
             print_exchange(console, exchange, before)
+
+
+def _shown_first(exchanges: list[Exchange]) -> Exchange:
+    """The request to show as an example: a judgement that fits, where there is one."""
+    fitting = [item for item in exchanges if item.answer is None or item.answer.finish != "too_long"]
+    return next((item for item in fitting if "pair" in item.request.labels), (fitting or exchanges)[0])
 
 
 def _print_one(console: Console, exchanges: list[Exchange], wanted: str, row: Row) -> None:

@@ -57,6 +57,8 @@ def title(labels: Mapping[str, str | int]) -> str:
         words.append(f"{first} shown as {'A' if labels['order'] == 'first_is_a' else 'B'}")
     if "sample" in labels:
         words.append(f"sample {labels['sample']}")
+    if "turns_dropped" in labels:
+        words.append(f"without the {labels['turns_dropped']} oldest turns")
     return ", ".join(words)
 
 
@@ -137,6 +139,9 @@ def _print_answer(console: Console, exchange: Exchange) -> None:
     answer = exchange.answer
     if answer is None:
         console.print("[yellow]not asked yet[/yellow]")
+    elif answer.finish == "too_long":
+        context = "" if answer.context_tokens is None else f" of {answer.context_tokens:,} tokens"
+        console.print(f"[yellow]it does not fit into the context{context}[/yellow]")
     elif isinstance(answer, Scores):
         options = exchange.request.options if hasattr(exchange.request, "options") else ()
         shown = ", ".join(

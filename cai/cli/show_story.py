@@ -59,6 +59,11 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
     _header(console, "outcome")
     if outcome.excluded is not None:
         _say(console, f"excluded: {outcome.excluded}")
+    if outcome.turns_dropped:
+        _say(
+            console,
+            f"the conversation did not fit whole: all of this is without its {outcome.turns_dropped} oldest turns",
+        )
     judges = len({feedback.judge for feedback in outcome.feedback})
     for feedback in outcome.feedback:
         by = f" (judge {feedback.judge})" if judges > 1 else ""
