@@ -143,6 +143,7 @@ def _as_data(trial: Trial) -> dict[str, object]:
         "principle": trial.principle.id,
         "row": trial.row.id,
         "too_long": trial.too_long,
+        "turns_dropped": trial.turns_dropped,
         "of": trial.of,
         "original": trial.original,
         "round": asdict(trial.round) if trial.round else None,
@@ -187,6 +188,8 @@ class _Screen:
             self._print_requests(trial)
         if trial.too_long:
             self._head("The row does not fit into the context of the engine.")
+        if trial.turns_dropped:
+            self._head(f"The row does not fit whole: without its {trial.turns_dropped} oldest turns.")
         if trial.round is not None:
             then = before.round if before is not None else None
             self._text("critique", trial.round.critique, then.critique if then else None)

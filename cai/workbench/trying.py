@@ -24,7 +24,9 @@ from cai.principle import Constitution, Principle
 from cai.prompting import turn_values
 from cai.request import Answer, Completion, GenerateRequest, Request, ScoreRequest, Scores
 from cai.revise import revise
+from cai.shortening import drops_to_try, kept_turns
 from cai.source import Row
+from cai.steps import RowPlan
 from cai.workbench.asking import Asking
 
 
@@ -42,7 +44,8 @@ class Asked:
 @dataclass
 class Trial:
     """What one try gave. `round` None where the recipe revises nothing; `feedback` None where it
-    judges nothing or the row has no pair; `too_long` where the row does not fit."""
+    judges nothing or the row has no pair; `too_long` where the row does not fit, `turns_dropped` of its
+    oldest turns left out by the recipe's `too_long`."""
 
     principle: Principle
     row: Row
@@ -52,6 +55,7 @@ class Trial:
     round: Round | None = None
     feedback: tuple[Feedback, ...] = ()
     too_long: bool = False
+    turns_dropped: int = 0
 
 
 class _Noting:
@@ -111,24 +115,40 @@ async def try_principle(constitution: Constitution, name: str, row: Row, asking:
     trial = Trial(alone.principles[0], row)
     inner = asking.for_row(row.id)
     ask = _Noting(inner, asking, trial)
-    turns = turn_values(row.prompt, "row")
-    responses = {key: Value(turn.text, "row", f"row {key}") for key, turn in row.responses.items()}
+    drops = drops_to_try(row.prompt) if plan.drop_oldest else [0]
     try:
-        if plan.revise is not None and responses:
-            trial.of = plan.of if plan.of in responses else next(reversed(responses))
-            original = responses[trial.of]
-            trial.original = original.text
-            revision = await revise(turns, original, trial.of, replace(plan.revise, rounds=1), ask)
-            trial.round = revision.rounds[0]
-        if plan.judges and "chosen" in responses:
-            pair = JudgedPair(
-                "human", "human", "chosen", "rejected", responses["chosen"], responses["rejected"]
-            )
-            trial.feedback = tuple(
-                [await judge(turns, pair, replace(each, count=None), ask) for each in plan.judges]
-            )
-    except PromptTooLongError:
-        trial.too_long = True
+        for trial.turns_dropped in drops:
+            try:
+                await _try(trial, plan, ask)
+                break
+            except PromptTooLongError:
+                continue
+        else:
+            trial.too_long, trial.turns_dropped = True, 0
     finally:
         asking.done(inner)
     return trial
+
+
+async def _try(trial: Trial, plan: RowPlan, ask: _Noting) -> None:
+    """Critique, revise and judge, without the turns that are dropped.
+
+    Raises: PromptTooLongError; EngineError, StoreError.
+    """
+    row = trial.row
+    turns = turn_values(row.prompt, "row")
+    turns = [turns[place] for place in kept_turns(row.prompt, trial.turns_dropped)]
+    responses = {key: Value(turn.text, "row", f"row {key}") for key, turn in row.responses.items()}
+    if plan.revise is not None and responses:
+        trial.of = plan.of if plan.of in responses else next(reversed(responses))
+        original = responses[trial.of]
+        trial.original = original.text
+        revision = await revise(turns, original, trial.of, replace(plan.revise, rounds=1), ask)
+        trial.round = revision.rounds[0]
+        if "too_long" in (trial.round.finish, trial.round.critique_finish):
+            raise PromptTooLongError
+    if plan.judges and "chosen" in responses:
+        pair = JudgedPair("human", "human", "chosen", "rejected", responses["chosen"], responses["rejected"])
+        trial.feedback = tuple(
+            [await judge(turns, pair, replace(each, count=None), ask) for each in plan.judges]
+        )
