@@ -52,11 +52,19 @@ class Record:
 class Store:
     """A run's answers on disk. Open it with `writable=True` to add; one process at a time may.
 
-    All but the writing itself happens in one thread, the event loop's.
+    All but the writing itself happens in one thread, the event loop's. `index`: where a reader keeps
+    an index of its own, of a store whose folder is not to be touched; else it is in the folder, and
+    a reader holds in memory what the writer has not indexed.
     Raises: RunLockedError when another process writes to it; StoreError when it cannot be read.
     """
 
-    def __init__(self, folder: Path, writable: bool = False, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        writable: bool = False,
+        segment_bytes: int = SEGMENT_BYTES,
+        index: Path | None = None,
+    ) -> None:
         self.folder = folder
         self.damage: list[Damage] = []
         self._writable = writable
@@ -76,7 +84,7 @@ class Store:
         self._file: int | None = None
         self._index_works = True
         try:
-            self._index = Index(folder / "index", writable)
+            self._index = Index(index or folder / "index", writable or index is not None)
             self._ends = self._catch_up()
             self._segment = max(self._ends, default=1)
             self._end = self._ends.get(self._segment, 0)
