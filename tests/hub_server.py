@@ -269,7 +269,16 @@ _WRITES = {"create", "delete", "preupload", "batch", "commit", "branch", "tag"}
 _OPEN = {"upload", "part", "complete", "verify", "yaml", "fault", "counters"}
 
 
-class _Refused(Exception):
+def _route(method: str, path: str) -> tuple[str, re.Match[str] | None]:
+    """The step that an address is of, and its names."""
+    for step, wanted, pattern in _ROUTES:
+        found = pattern.fullmatch(path)
+        if found and wanted == method:
+            return step, found
+    return "", None
+
+
+class _RefusedError(Exception):
     """An answer other than 200."""
 
     def __init__(self, status: int, message: str, code: str = "", headers: dict[str, str] | None = None):
@@ -290,7 +299,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer("GET")
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        self._answer("GET")
 
     def do_POST(self) -> None:
         self._answer("POST")
@@ -306,12 +316,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, method: str) -> None:
         parts = urlsplit(self.path)
         self.query = {key: value[-1] for key, value in parse_qs(parts.query).items()}
-        found = None
-        for step, wanted, pattern in _ROUTES:
-            found = pattern.fullmatch(parts.path)
-            if found and wanted == method:
-                break
-        else:
+        step, found = _route(method, parts.path)
+        if found is None:
             self._read()
             self._send(404, {"error": f"no such address: {method} {parts.path}"})
             return
@@ -321,7 +327,7 @@ class _Handler(BaseHTTPRequestHandler):
         kind = self.hub.fault(step)
         try:
             self._go(step, kind)
-        except _Refused as refused:
+        except _RefusedError as refused:
             headers = dict(refused.headers)
             if refused.code:
                 headers["X-Error-Code"] = refused.code
@@ -340,14 +346,14 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "slow":
             time.sleep(1)
         elif kind == "quota":
-            raise _Refused(403, "Private repository storage limit reached, please upgrade your plan")
+            raise _RefusedError(403, "Private repository storage limit reached, please upgrade your plan")
         elif kind == "race":
             self.hub.write(self.named["repo"], {"README.md": b"written by another\n"})
         elif kind and kind.startswith("429"):
             wait = kind.partition(":")[2]
-            raise _Refused(429, "too many requests", headers={"Retry-After": wait} if wait else {})
+            raise _RefusedError(429, "too many requests", headers={"Retry-After": wait} if wait else {})
         elif kind and kind.isdigit():
-            raise _Refused(int(kind), f"told to answer {kind}")
+            raise _RefusedError(int(kind), f"told to answer {kind}")
         user = self._user(step)
         with self.hub.lock:
             answer = getattr(self, f"_on_{step}")(body, user)
@@ -388,21 +394,21 @@ class _Handler(BaseHTTPRequestHandler):
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         user = TOKENS.get(token)
         if token and user is None:
-            raise _Refused(401, "Invalid credentials in Authorization header")
+            raise _RefusedError(401, "Invalid credentials in Authorization header")
         if step in _WRITES | {"whoami"} and user is None:
-            raise _Refused(401, "Invalid username or password.")
+            raise _RefusedError(401, "Invalid username or password.")
         return user
 
     def _repo(self, user: str | None) -> Repo:
         repo = self.hub.repos.get(self.named["repo"])
         if repo is None or (repo.private and user is None):
-            raise _Refused(404 if user else 401, "Repository not found", "RepoNotFound")
+            raise _RefusedError(404 if user else 401, "Repository not found", "RepoNotFound")
         return repo
 
     def _commit(self, repo: Repo) -> Commit:
         commit = repo.resolve(self.named.get("revision", "main"))
         if commit is None:
-            raise _Refused(404, "Invalid rev id", "RevisionNotFound")
+            raise _RefusedError(404, "Invalid rev id", "RevisionNotFound")
         return commit
 
     # ------------------------------------------------------------------ repositories
@@ -411,7 +417,7 @@ class _Handler(BaseHTTPRequestHandler):
         asked = json.loads(body)
         name = f"{asked.get('organization') or user}/{asked['name']}"
         if asked.get("type") != "dataset":
-            raise _Refused(400, "only datasets live here")
+            raise _RefusedError(400, "only datasets live here")
         url = f"{self.hub.url}/datasets/{name}"
         if name in self.hub.repos:
             return self._send(409, {"error": "You already created this dataset repo", "url": url})
@@ -438,7 +444,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             YAML(typ="safe").load(head[1])
         except YAMLError as error:
-            raise _Refused(400, f"the metadata is no YAML: {error}") from error
+            raise _RefusedError(400, f"the metadata is no YAML: {error}") from error
         return {"errors": [], "warnings": []}
 
     def _on_info(self, body: bytes, user: str | None) -> Any:
@@ -486,10 +492,10 @@ class _Handler(BaseHTTPRequestHandler):
         repo = self._repo(user)
         ref = f"refs/heads/{self.named['name']}"
         if ref in repo.refs:
-            raise _Refused(409, "Reference already exists")
+            raise _RefusedError(409, "Reference already exists")
         start = repo.resolve((json.loads(body) if body else {}).get("startingPoint") or "main")
         if start is None:
-            raise _Refused(404, "Invalid rev id", "RevisionNotFound")
+            raise _RefusedError(404, "Invalid rev id", "RevisionNotFound")
         repo.refs[ref] = start.oid
         return {}
 
@@ -498,7 +504,7 @@ class _Handler(BaseHTTPRequestHandler):
         commit = self._commit(repo)
         ref = f"refs/tags/{json.loads(body)['tag']}"
         if ref in repo.refs:
-            raise _Refused(409, "Tag reference exists already")
+            raise _RefusedError(409, "Tag reference exists already")
         repo.refs[ref] = commit.oid
         return {}
 
@@ -564,7 +570,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _kept(self, data: bytes) -> None:
         if hashlib.sha256(data).hexdigest() != self.named["oid"]:
-            raise _Refused(400, "the content is not what its name says")
+            raise _RefusedError(400, "the content is not what its name says")
         self.hub.keep(data)
         self.hub.uploaded.append(self.named["oid"])
 
@@ -581,14 +587,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _on_complete(self, body: bytes, user: str | None) -> Any:
         parts = self.hub._parts.pop(self.named["oid"], {})
         if [part["partNumber"] for part in json.loads(body)["parts"]] != sorted(parts):
-            raise _Refused(400, "parts are missing")
+            raise _RefusedError(400, "parts are missing")
         self._kept(b"".join(parts[number] for number in sorted(parts)))
         return {}
 
     def _on_verify(self, body: bytes, user: str | None) -> Any:
         path = self.hub.blob(self.named["oid"])
         if not path.exists() or path.stat().st_size != json.loads(body)["size"]:
-            raise _Refused(404, "there is no such object")
+            raise _RefusedError(404, "there is no such object")
         return {}
 
     def _on_commit(self, body: bytes, user: str | None) -> Any:
@@ -601,7 +607,7 @@ class _Handler(BaseHTTPRequestHandler):
         if pull:
             head = repo.commits[parent] if parent else head
         elif parent is not None and parent != head.oid:
-            raise _Refused(412, "A commit has happened since. Please refresh and try again.")
+            raise _RefusedError(412, "A commit has happened since. Please refresh and try again.")
         tree = self._changed(dict(head.tree), lines)
         ref = f"refs/heads/{self.named['revision']}"
         if self.named["revision"].startswith("refs/"):
@@ -635,11 +641,11 @@ class _Handler(BaseHTTPRequestHandler):
             elif key == "lfsFile":
                 path = self.hub.blob(value["oid"])
                 if not path.exists():
-                    raise _Refused(400, f"{value['path']}: its content was never uploaded")
+                    raise _RefusedError(400, f"{value['path']}: its content was never uploaded")
                 tree[value["path"]] = self.hub.lfs_entry(value["oid"], path.stat().st_size)
             elif key == "deletedFile":
                 if tree.pop(value["path"], None) is None:
-                    raise _Refused(404, "A file with this name doesn't exist", "EntryNotFound")
+                    raise _RefusedError(404, "A file with this name doesn't exist", "EntryNotFound")
             elif key == "deletedFolder":
                 for path_there in [name for name in tree if name.startswith(value["path"].rstrip("/") + "/")]:
                     del tree[path_there]
@@ -652,7 +658,7 @@ class _Handler(BaseHTTPRequestHandler):
         folder = self.named.get("path", "").strip("/")
         inside = {p: e for p, e in commit.tree.items() if not folder or p.startswith(folder + "/")}
         if folder and not inside:
-            raise _Refused(404, f"{folder} does not exist", "EntryNotFound")
+            raise _RefusedError(404, f"{folder} does not exist", "EntryNotFound")
         recursive = self.query.get("recursive", "").lower() in ("true", "1")
         items: dict[str, dict[str, Any]] = {}
         for path, entry in sorted(inside.items()):
@@ -695,7 +701,7 @@ class _Handler(BaseHTTPRequestHandler):
         commit = self._commit(self._repo(user))
         entry = commit.tree.get(self.named["path"])
         if entry is None:
-            raise _Refused(404, "Entry not found", "EntryNotFound", {"X-Repo-Commit": commit.oid})
+            raise _RefusedError(404, "Entry not found", "EntryNotFound", {"X-Repo-Commit": commit.oid})
         data = self.hub.blob(entry.sha256).read_bytes()
         etag = entry.sha256 if entry.lfs else entry.git_oid
         headers = {
@@ -711,7 +717,7 @@ class _Handler(BaseHTTPRequestHandler):
             return data, headers
         first, last = int(span[1]), min(int(span[2] or len(data) - 1), len(data) - 1)
         if first >= len(data):
-            raise _Refused(416, "out of range")
+            raise _RefusedError(416, "out of range")
         headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
         return self._send(206, data[first : last + 1], headers)
 
