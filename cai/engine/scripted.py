@@ -5,7 +5,7 @@ A script is a Python file (`section.script: path/to/file.py`) with one or both o
     def generate(request: GenerateRequest) -> str: ...
     def score(request: ScoreRequest) -> list[float]:    # a probability for each option
 
-or the built-in `echo` (also where no script is named): a pseudo-model without any model, whose
+(and `CONTEXT_TOKENS = 4096`, beyond which prompt and answer together do not fit), or the built-in `echo` (also where no script is named): a pseudo-model without any model, whose
 texts and probabilities are hashes of the request, so that equal requests get equal answers.
 A script's text is part of the engine's identity: editing it asks everything again.
 
@@ -57,7 +57,8 @@ class ScriptedEngine:
     """Answers from `generate` and `score`, or else from `section.script`.
 
     `failures`: which requests fail, by number (the first is 1; each request of a scored list
-    counts), and with what. `delay_s`: how long each call takes, in seconds.
+    counts), and with what. `delay_s`: how long each call takes, in seconds. `context_tokens`: what
+    prompt and answer may take together, or None: anything fits.
     Raises: EngineRefusedError where the script cannot be read.
     """
 
@@ -69,9 +70,10 @@ class ScriptedEngine:
         score: Score | None = None,
         failures: Mapping[int, EngineError] | None = None,
         delay_s: float = 0.0,
+        context_tokens: int | None = None,
     ) -> None:
         self.name = name
-        self.context_tokens: int | None = None
+        self.context_tokens = context_tokens
         self.concurrency = section.concurrency
         self.asked = 0
         self._failures = dict(failures or {})
@@ -79,7 +81,7 @@ class ScriptedEngine:
         revision = section.revision
         self._script = "its function"
         if generate is None and score is None:
-            generate, score, version = _read_script(name, section.script or ECHO)
+            generate, score, self.context_tokens, version = _read_script(name, section.script or ECHO)
             self._script = section.script or ECHO
             revision = revision or version
         self._generate = generate
@@ -115,6 +117,9 @@ class ScriptedEngine:
     async def generate(self, request: GenerateRequest, priority: int = 0) -> Completion:
         """Answer one request. Raises: EngineError, as told or where the script gives no text."""
         await self._begin(1)
+        words = _prompt_words(request)
+        if self._too_long(words + request.sampling.max_tokens):
+            return Completion("", "too_long", words, 0, self.context_tokens)
         text = self._call(self._generate, "generate", request)
         if not isinstance(text, str):
             raise self._no_answer("generate", f"it returned {type(text).__name__}, not a text")
@@ -135,7 +140,13 @@ class ScriptedEngine:
             if number in self._failures:
                 raise self._failures[number]
 
+    def _too_long(self, words: int) -> bool:
+        return self.context_tokens is not None and words > self.context_tokens
+
     def _scores(self, request: ScoreRequest) -> Scores:
+        words = _prompt_words(request)
+        if self._too_long(words + 1):
+            return Scores((), None, words, "too_long", self.context_tokens)
         shares = list(self._call(self._score, "score", request))
         total = math.fsum(shares)
         if len(shares) != len(request.options):
@@ -143,7 +154,7 @@ class ScriptedEngine:
         if not all(0 <= share <= 1 for share in shares) or total > 1 + 1e-9:
             raise self._no_answer("score", f"these are no probabilities: {shares}")
         logprobs = tuple(math.log(share) if share > 0 else NO_PROBABILITY for share in shares)
-        return Scores(logprobs, max(0.0, 1 - total), _prompt_words(request))
+        return Scores(logprobs, max(0.0, 1 - total), words)
 
     def _call(self, function: Callable[[Any], Result] | None, what: str, request: Request) -> Result:
         if function is None:
@@ -162,10 +173,10 @@ class ScriptedEngine:
         return EngineAnswerError(f"Engine {self.name!r}: {what}() of {self._script} gave no answer: {why}.")
 
 
-def _read_script(name: str, script: str) -> tuple[Generate | None, Score | None, str]:
-    """The functions of a script, and its version: a digest of its text."""
+def _read_script(name: str, script: str) -> tuple[Generate | None, Score | None, int | None, str]:
+    """The functions of a script, its context, and its version: a digest of its text."""
     if script == ECHO:
-        return echo_text, echo_shares, "1"
+        return echo_text, echo_shares, None, "1"
     path = Path(script)
     try:
         text = path.read_text("utf-8")
@@ -186,7 +197,7 @@ def _read_script(name: str, script: str) -> tuple[Generate | None, Score | None,
             f"Engine {name!r}: the script {script} defines neither generate(request) nor score(request).",
             "Define at least one of them.",
         )
-    return generate, score, digest("cai.script.v1", text)
+    return generate, score, found.get("CONTEXT_TOKENS"), digest("cai.script.v1", text)
 
 
 def _end(text: str, request: GenerateRequest) -> tuple[str, Finish]:
