@@ -148,6 +148,17 @@ class HarmRating:
 
 
 @dataclass(frozen=True, slots=True)
+class Thought:
+    """What the model thought, unasked, before one answer: that request's digest and stage, the text, and
+    how many tokens it took (None: nobody can tell). The answer's own text is without it."""
+
+    request: str
+    stage: str
+    text: str
+    tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """A finished row. `excluded` names why the data leave it out (`prompt_too_long`), or is None.
 
@@ -155,7 +166,7 @@ class Outcome:
     (cai/shortening.py), since the whole did not fit; mostly 0.
 
     `feedback`: where several judges judge, each pair has one for each of them, side by side; the
-    one that makes the labels comes first.
+    one that makes the labels comes first. `thoughts`: by request, for most models none.
     """
 
     row: str
@@ -165,6 +176,7 @@ class Outcome:
     feedback: tuple[Feedback, ...]
     harm: tuple[HarmRating, ...] = ()
     turns_dropped: int = 0
+    thoughts: tuple[Thought, ...] = ()
 
     @property
     def labelling(self) -> tuple[Feedback, ...]:
@@ -181,7 +193,11 @@ class Outcome:
             "feedback": self.feedback,
             "harm": self.harm,
         }
-        return {**record, "turns_dropped": self.turns_dropped} if self.turns_dropped else record
+        if self.turns_dropped:
+            record["turns_dropped"] = self.turns_dropped
+        if self.thoughts:
+            record["thoughts"] = self.thoughts
+        return record
 
 
 def outcome_digest(row: str, generation: str) -> str:
@@ -202,6 +218,7 @@ def read_outcome(record: dict[str, Any]) -> Outcome:
         feedback=tuple(_feedback(item) for item in record["feedback"]),
         harm=tuple(HarmRating(**{**item, "logprobs": tuple(item["logprobs"])}) for item in record["harm"]),
         turns_dropped=record.get("turns_dropped", 0),
+        thoughts=tuple(Thought(**item) for item in record.get("thoughts", ())),
     )
 
 

@@ -25,7 +25,7 @@ from cai.feedback import STEP_VERSION as FEEDBACK_VERSION
 from cai.feedback import AskFeedback, JudgedPair, JudgePlan, judge
 from cai.harm import STEP_VERSION as HARM_VERSION
 from cai.harm import HarmPlan, rate
-from cai.outcome import Feedback, HarmRating, Outcome, Revision, Sample
+from cai.outcome import Feedback, HarmRating, Outcome, Revision, Sample, Thought
 from cai.parts import Value
 from cai.prompting import Prompts, turn_values
 from cai.request import Completion, GenerateRequest, Sampling, ScoreRequest, Scores
@@ -83,13 +83,36 @@ async def run_row(row: Row, plan: RowPlan, ask: AskAll) -> Outcome:
     drops = drops_to_try(row.prompt) if plan.drop_oldest else [0]
     for dropped in drops:
         kept = [turns[place] for place in kept_turns(row.prompt, dropped)]
-        asking = _Shortened(ask, dropped) if dropped else ask
+        asking = _Listening(_Shortened(ask, dropped) if dropped else ask)
         try:
             found = await _all_steps(row, kept, plan, asking, careful=len(drops) > 1)
         except PromptTooLongError:
             continue
-        return Outcome(row.id, None, found.revisions, found.samples, found.feedback, found.harm, dropped)
+        parts = (found.revisions, found.samples, found.feedback, found.harm)
+        return Outcome(row.id, None, *parts, dropped, asking.thoughts())
     return Outcome(row.id, "prompt_too_long", (), (), ())
+
+
+class _Listening:
+    """`ask`, remembering what a model thought beside its answers."""
+
+    def __init__(self, ask: AskAll) -> None:
+        self.row = ask.row
+        self.digest = ask.digest
+        self.score = ask.score
+        self._ask = ask
+        self._thoughts: dict[str, Thought] = {}
+
+    async def generate(self, request: GenerateRequest) -> Completion:
+        answer = await self._ask.generate(request)
+        if answer.reasoning:
+            digest, stage = self.digest(request), str(request.labels.get("stage", ""))
+            self._thoughts[digest] = Thought(digest, stage, answer.reasoning, answer.reasoning_tokens)
+        return answer
+
+    def thoughts(self) -> tuple[Thought, ...]:
+        """What was thought, in an order that does not depend on who was quicker."""
+        return tuple(self._thoughts[request] for request in sorted(self._thoughts))
 
 
 class _Shortened:

@@ -4,10 +4,12 @@
 
 It prints one line of JSON when it listens: {"port": ..., "pid": ...}. Answers are computed from a
 hash of the prompt's ids: equal requests get equal answers, and every log-probability is below
-zero. With `--instant` every call gets the same bytes, made once, for benchmarks.
+zero. With `--instant` every call gets bytes that were made once, for benchmarks: the same for all of
+a kind, or one of `--variants N` by a checksum of what was sent.
 
 Faults are asked for with POST /fault {"kind": ..., "times": N, "every": M, "seconds": S}: the next
-N calls (or every M-th, or each with a probability `rate`) go wrong. Kinds: see FAULTS. `/counters`
+N calls (or every M-th, or each with a probability `rate`) go wrong. Kinds: see FAULTS; `"kinds": [...]`
+has one of several drawn each time. `/counters`
 tells how many calls and prompts came, how many were open at once, and how many went wrong. POST /swap
 {"weights": WORD} makes it another model under the same name.
 
@@ -25,6 +27,7 @@ import sys
 from collections import Counter
 from hashlib import blake2b
 from typing import Any
+from zlib import crc32
 
 import orjson
 import uvloop
@@ -112,7 +115,8 @@ class SmallServer:
         """Misbehave from now on as the body says; an empty object ends it."""
         self.fault = orjson.loads(await request.read())
         self.counters["since_fault"] = 0
-        assert not self.fault or self.fault["kind"] in FAULTS, f"unknown fault {self.fault}"
+        kinds = self.fault.get("kinds") or [self.fault.get("kind")]
+        assert not self.fault or set(kinds) <= set(FAULTS), f"unknown fault {self.fault}"
         return reply(self.fault)
 
     async def swap(self, request: web.Request) -> web.Response:
@@ -185,7 +189,8 @@ class SmallServer:
         if "times" in self.fault:
             self.fault["times"] -= 1
         self.counters["faults"] += 1
-        kind: str = self.fault["kind"]
+        kind: str = self.random.choice(self.fault["kinds"]) if "kinds" in self.fault else self.fault["kind"]
+        self.counters[f"fault {kind}"] += 1
         return kind
 
     async def completions(self, request: web.Request) -> web.StreamResponse:
@@ -197,13 +202,16 @@ class SmallServer:
         try:
             if self.options.delay:
                 await asyncio.sleep(self.options.delay)
-            if self.options.instant:
-                return web.Response(body=self.constant(data), content_type="application/json")
             kind = self.due()
             if kind is not None:
                 early = await self.misbehave(request, kind)
                 if early is not None:
                     return early
+            if self.options.instant:
+                constant = self.constant(data)
+                if kind is None:
+                    return web.Response(body=constant, content_type="application/json")
+                return await self.send(request, orjson.dumps(spoilt(orjson.loads(constant), kind)), kind)
             body = orjson.loads(data)
             answer = self.answer(body)
             if isinstance(answer, web.Response):
@@ -231,14 +239,15 @@ class SmallServer:
         return response
 
     def constant(self, data: bytes) -> bytes:
-        """The same bytes for every call of a kind, made at its first."""
+        """The same bytes for every call of a kind and variant, made at its first."""
         scored = data.partition(b'"logprob_token_ids"')[2].partition(b"]")[0]
         prompts = data.count(b"],[") + 1 if scored else 1
-        if (scored, prompts) not in self.instant:
+        variant = crc32(data) % self.options.variants if self.options.variants > 1 else 0
+        if (scored, prompts, variant) not in self.instant:
             answer = self.answer(orjson.loads(data))
             assert isinstance(answer, dict), "the first call must be a good one"
-            self.instant[scored, prompts] = orjson.dumps(answer)
-        return self.instant[scored, prompts]
+            self.instant[scored, prompts, variant] = orjson.dumps(answer)
+        return self.instant[scored, prompts, variant]
 
     def answer(self, body: dict[str, Any]) -> dict[str, Any] | web.Response:
         """What a call of /v1/completions gets."""
@@ -263,6 +272,9 @@ class SmallServer:
         self.counters["prompt_tokens"] += sum(map(len, prompts))
         choices = [choice(index, ids, body, self.options.context) for index, ids in enumerate(prompts)]
         tokens = sum(each.pop("made") for each in choices) if made else 0
+        if self.options.thinks:
+            for each in choices:
+                each["text"] = f"{THOUGHT_IN_TEXT}{each['text']}"
         usage = {"prompt_tokens": sum(map(len, prompts)), "completion_tokens": tokens}
         return {
             "id": "cmpl-1",
@@ -283,7 +295,7 @@ class SmallServer:
             return error(400, "This model's maximum context length is exceeded.", "input_tokens")
         made = choice(0, ids, body, self.options.context)
         tokens = made.pop("made")
-        message = {"role": "assistant", "content": made.pop("text")}
+        message: dict[str, Any] = {"role": "assistant", "content": made.pop("text")}
         out: dict[str, Any] = {"index": 0, "message": message, "finish_reason": made["finish_reason"]}
         if body.get("logprobs"):
             a = 0.2 + 0.6 * number(ids, "A")
@@ -292,7 +304,9 @@ class SmallServer:
                 {"token": text, "logprob": math.log(p), "bytes": list(text.encode())} for text, p in top
             ]
             out["logprobs"] = {"content": [{**entries[0], "top_logprobs": entries}]}
-        usage = {"prompt_tokens": len(ids), "completion_tokens": tokens}
+        usage: dict[str, Any] = {"prompt_tokens": len(ids), "completion_tokens": tokens}
+        if self.options.thinks:
+            think(self.options.thinks, message, usage)
         return reply({"object": "chat.completion", "model": body["model"], "choices": [out], "usage": usage})
 
     async def misbehave(self, request: web.Request, kind: str) -> web.StreamResponse | None:
@@ -355,6 +369,24 @@ def choice(index: int, ids: list[int], body: dict[str, Any], context: int) -> di
     return made
 
 
+THOUGHT = "Both are polite."
+THOUGHT_IN_TEXT = f"<think>\n{THOUGHT}\n</think>\n\n"
+
+
+def think(how: str, message: dict[str, Any], usage: dict[str, Any]) -> None:
+    """Let a chat's answer be thought about first, in one of the shapes that servers have for that."""
+    if how in ("reasoning", "reasoning_content"):
+        message[how] = THOUGHT
+        usage["completion_tokens_details"] = {"reasoning_tokens": 5}
+    elif how == "text":
+        message["content"] = THOUGHT_IN_TEXT + message["content"]
+    elif how == "opened":  # the prompt ended with the mark that begins thinking
+        message["content"] = THOUGHT_IN_TEXT.removeprefix("<think>\n") + message["content"]
+    elif how == "all":  # the token budget went into thinking
+        message.update({"reasoning": THOUGHT, "content": None})
+    usage["completion_tokens"] += 5
+
+
 def spoilt(answer: dict[str, Any], kind: str | None) -> Any:
     """An answer with one thing wrong in it."""
     first = answer["choices"][0]
@@ -399,9 +431,11 @@ def main() -> None:
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")
     parser.add_argument("--api-key", default="")
     parser.add_argument("--instant", action="store_true", help="the same bytes for every call, at once")
+    parser.add_argument("--variants", type=int, default=1, help="how many different bytes, where --instant")
     parser.add_argument("--chat-only", action="store_true", help="no token ids")
     parser.add_argument("--deaf", action="store_true", help="continue_final_message is not known")
     parser.add_argument("--plain", action="store_true", help="no token ids, no /tokenize, no context length")
+    parser.add_argument("--thinks", default="", help="reasoning, reasoning_content, text, opened or all")
     parser.add_argument("--weights", default="", help="any word: another model under the same name")
     options = parser.parse_args()
     global WEIGHTS

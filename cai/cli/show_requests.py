@@ -151,6 +151,14 @@ def _print_answer(console: Console, exchange: Exchange) -> None:
         outside = "unknown" if answer.outside is None else f"{answer.outside:.4f}"
         console.print(f"[bold]answer:[/bold] {shown}; outside the options {outside}")
     else:
+        if answer.reasoning:
+            known = (
+                ""
+                if answer.reasoning_tokens is None
+                else f" ({answer.reasoning_tokens} tokens of the answer's)"
+            )
+            console.print(f"[bold]thought first[/bold]{known}:")
+            console.print(f"[dim]{_text(answer.reasoning)}[/dim]")
         console.print(
             f"[bold]answer[/bold] ({answer.finish}, {answer.prompt_tokens} + {answer.completion_tokens} tokens):"
         )

@@ -18,7 +18,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from cai.cli.show_requests import pair_words
-from cai.outcome import Feedback, HarmRating, Judgement, Order, Outcome, Revision, Round
+from cai.outcome import Feedback, HarmRating, Judgement, Order, Outcome, Revision, Round, Thought
 
 if TYPE_CHECKING:
     from cai.principle import Constitution
@@ -106,14 +106,15 @@ def _harm(rating: HarmRating) -> str:
 
 def print_stages(console: Console, outcome: Outcome, constitution: Constitution | None) -> None:
     """Each stage under a header: samples, revisions, judgements, harm ratings."""
+    thoughts = {item.request: item for item in outcome.thoughts}
     for sample in outcome.samples:
         _header(console, f"{sample.name}: a response of the model's own")
         _say(console, (sample.text, "green"), indent=2)
-        _asked(console, {"": sample.request})
+        _asked(console, {"": sample.request}, thoughts)
     for revision in outcome.revisions:
         _header(console, f"critique and revision of {revision.of}")
         for item in revision.rounds:
-            _print_round(console, revision, item)
+            _print_round(console, revision, item, thoughts)
     several = len({feedback.judge for feedback in outcome.feedback}) > 1
     for feedback in outcome.feedback:
         _print_feedback(console, feedback, constitution, several)
@@ -126,7 +127,7 @@ def print_stages(console: Console, outcome: Outcome, constitution: Constitution 
             )
 
 
-def _print_round(console: Console, revision: Revision, item: Round) -> None:
+def _print_round(console: Console, revision: Revision, item: Round, thoughts: Mapping[str, Thought]) -> None:
     flags = f"; flags: {', '.join(item.flags)}" if item.flags else ""
     state = "" if item.usable else "; not usable"
     _say(console, (f"round {item.number}, principle {item.principle}", "bold"), state + flags)
@@ -136,10 +137,16 @@ def _print_round(console: Console, revision: Revision, item: Round) -> None:
     same = text == revision.original
     _say(console, "revision: ", ("(the original)" if same else text, "green"), indent=2)
     names = ("critique", "revision") if len(item.requests) == 2 else ("revision",)
-    _asked(console, dict(zip(names, item.requests, strict=False)))
+    _asked(console, dict(zip(names, item.requests, strict=False)), thoughts)
 
 
-def _asked(console: Console, requests: Mapping[str, str]) -> None:
+def _asked(console: Console, requests: Mapping[str, str], thoughts: Mapping[str, Thought]) -> None:
+    for name, digest in requests.items():
+        thought = thoughts.get(digest)
+        if thought is not None:
+            before = f"thought before the {name or 'response'}"
+            known = "" if thought.tokens is None else f" ({thought.tokens} tokens)"
+            _say(console, f"{before}{known}: ", (" ".join(thought.text.split()), "dim"), indent=4)
     shown = ", ".join(f"{name} {digest[:DIGEST]}".strip() for name, digest in requests.items())
     _say(console, (f"asked: {shown}", "dim"), indent=2)
 

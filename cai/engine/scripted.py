@@ -27,10 +27,19 @@ from typing import Any, TypeVar
 from cai.digest import digest, draw
 from cai.engine.identity import Identity
 from cai.engine.position import Position, Token
+from cai.engine.thoughts import answered
 from cai.errors import EngineAnswerError, EngineError, EngineRefusedError
 from cai.parts import join
 from cai.recipe import EngineSection
-from cai.request import Completion, Finish, GenerateRequest, Request, ScoreRequest, Scores
+from cai.request import (
+    THINKING_MARKS,
+    Completion,
+    Finish,
+    GenerateRequest,
+    Request,
+    ScoreRequest,
+    Scores,
+)
 
 Generate = Callable[[GenerateRequest], str]
 Score = Callable[[ScoreRequest], Sequence[float]]
@@ -124,7 +133,8 @@ class ScriptedEngine:
         if not isinstance(text, str):
             raise self._no_answer("generate", f"it returned {type(text).__name__}, not a text")
         text, finish = _end(text, request)
-        return Completion(text, finish, _prompt_words(request), len(text.split()))
+        made = Completion(text, finish, _prompt_words(request), len(text.split()))
+        return answered(made, request, THINKING_MARKS, True, lambda thought: len(thought.split()))
 
     async def score(self, requests: Sequence[ScoreRequest], priority: int = 0) -> list[Scores]:
         """Answer requests, in their order. Raises: EngineError, as told or where a script is wrong."""

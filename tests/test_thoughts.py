@@ -1,0 +1,163 @@
+"""What a model thinks unasked is kept beside its text, wherever a server puts it, and out of the text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+from cai.engine.encoding import load_encoder
+from cai.engine.thoughts import answered, split
+from cai.outcome import Outcome, Thought, read_outcome
+from cai.request import THINKING_MARKS, Completion, read_answer
+from tests.chat_shapes import THINKING, byte_level, save
+from tests.small_server import THOUGHT
+from tests.test_server_engine import Small, engine, generate
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tokenizer whose chat template knows thinking."""
+    path = tmp_path_factory.mktemp("thoughts")
+    save(byte_level(), THINKING, path)
+    return path
+
+
+@pytest.fixture
+def serve(folder: Path) -> Iterator[Callable[..., Small]]:
+    """Starts servers with the tokenizer, and ends them all."""
+    running: list[Small] = []
+
+    def start(*arguments: str) -> Small:
+        running.append(Small("--tokenizer", str(folder), *arguments))
+        return running[-1]
+
+    yield start
+    for server in running:
+        server.stop()
+
+
+@pytest.mark.parametrize(
+    ("text", "opened", "thought", "rest"),
+    [
+        ("<think>\nHm.\n</think>\n\nYes.", False, "Hm.", "Yes."),
+        ("\n<think></think>Yes.", False, "", "Yes."),
+        ("[THINK]Hm.[/THINK]Yes.", False, "Hm.", "Yes."),
+        ("<think>\nNever done", False, "Never done", ""),
+        ("Hm.\n</think>\n\nYes.", True, "Hm.", "Yes."),
+        ("Hm.\n</think>\n\nYes.", False, "", "Hm.\n</think>\n\nYes."),
+        ("Write <think> in it.", True, "", "Write <think> in it."),
+        ("A <think>b</think> c", True, "", "A <think>b</think> c"),
+        ("Yes.", True, "", "Yes."),
+        ("", True, "", ""),
+    ],
+)
+def test_a_block_of_thinking_before_a_text_is_taken_out_of_it(
+    text: str, opened: bool, thought: str, rest: str
+) -> None:
+    assert split(text, THINKING_MARKS, opened) == (thought, rest)
+
+
+def test_marks_of_the_models_own_are_found_first() -> None:
+    marks = (("<mull>", "</mull>"), *THINKING_MARKS)
+    assert split("<mull>Hm.</mull>Yes.", marks, False) == ("Hm.", "Yes.")
+    assert split("<mull>Hm.</mull>Yes.", THINKING_MARKS, False) == ("", "<mull>Hm.</mull>Yes.")
+
+
+@pytest.mark.parametrize("how", ["reasoning", "reasoning_content", "text", "opened"])
+async def test_a_chats_thinking_is_kept_under_whichever_name_and_the_text_is_the_answer_alone(
+    serve: Callable[..., Small], how: str
+) -> None:
+    plain, thoughtful = serve("--chat-only"), serve("--chat-only", "--thinks", how)
+    answers = []
+    for server in (plain, thoughtful):
+        one = engine(server)
+        await one.open()
+        answers.append(await one.generate(generate("hello")))
+        await one.close()
+    assert answers[1].text == answers[0].text
+    assert answers[0].reasoning == ""
+    assert answers[1].reasoning == THOUGHT
+    assert answers[1].reasoning_tokens == (5 if how.startswith("reasoning") else None)
+    assert answers[1].completion_tokens == answers[0].completion_tokens + 5
+    assert read_answer(orjson.loads(orjson.dumps(answers[1].record()))) == answers[1]
+
+
+async def test_an_answer_that_was_all_thinking_has_no_text(serve: Callable[..., Small]) -> None:
+    one = engine(serve("--chat-only", "--thinks", "all"))
+    await one.open()
+    answer = await one.generate(generate("hello"))
+    await one.close()
+    assert (answer.text, answer.reasoning) == ("", THOUGHT)
+
+
+async def test_thinking_in_the_text_of_a_completion_is_counted_with_the_tokenizer_here(
+    serve: Callable[..., Small], folder: Path
+) -> None:
+    one = engine(serve("--thinks", "text"))
+    await one.open()
+    answer = await one.generate(generate("hello"))
+    pieces: list[str] = []
+    streamed = await one.stream(generate("hello"), pieces.append)
+    await one.close()
+    assert answer.reasoning == streamed.reasoning == THOUGHT
+    assert "think" not in answer.text
+    assert streamed.text == answer.text
+    assert "".join(pieces).endswith(answer.text)
+    count = load_encoder(folder, "", "chat", {}, "").count
+    assert answer.reasoning_tokens == count(THOUGHT)
+
+
+def test_what_was_stored_before_reads_as_an_answer_without_thinking() -> None:
+    old = {"text": "Yes.", "finish": "stop", "prompt_tokens": 3, "completion_tokens": 1}
+    answer = read_answer(dict(old))
+    assert answer == Completion("Yes.", "stop", 3, 1)
+    assert answer.record() == old
+
+
+def test_a_judge_that_was_asked_to_think_keeps_its_thoughts_as_its_text() -> None:
+    from dataclasses import replace
+
+    asked = generate("hello")
+    asked = replace(asked, rendered=replace(asked.rendered, thinking=()))
+    done = Completion("<think>Hm.", "stop", 3, 2)
+    assert answered(done, asked, THINKING_MARKS, True, len) is done
+
+
+def test_a_row_remembers_thoughts_by_request_and_a_row_without_is_as_before() -> None:
+    bare = Outcome("row", None, (), (), ())
+    assert "thoughts" not in bare.record()
+    full = Outcome("row", None, (), (), (), thoughts=(Thought("d1", "revision", THOUGHT, None),))
+    assert read_outcome(orjson.loads(orjson.dumps(full.record()))) == full
+
+
+async def test_a_runs_thoughts_stand_in_its_outcome_and_in_show(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from cai.live import LiveRun
+    from cai.run_folder import open_run
+    from cai.store import Store
+    from tests.test_workbench import _cai
+    from tests.toy_source import write_run
+
+    run = write_run(tmp_path, rows=1)
+    script = (run / "script.py").read_text()
+    (run / "script.py").write_text(
+        script.replace('return "A kinder', 'return "<think>Be kind.</think>A kinder')
+    )
+    async with LiveRun(open_run(run)) as live:
+        await live.job.work(1)
+    with Store(run / "store") as store:
+        [outcome] = [read_outcome(r.answer) for r in store.records() if r.labels["stage"] == "outcome"]
+    [revision] = outcome.revisions
+    assert revision.final is not None
+    assert revision.final.text.startswith("A kinder answer")
+    assert {(item.stage, item.text, item.tokens) for item in outcome.thoughts} == {
+        ("revision", "Be kind.", 2)
+    }
+    assert {item.request for item in outcome.thoughts} == {item.requests[1] for item in revision.rounds}
+    shown = _cai("show", run, "--row", 1).stdout
+    assert shown.count("thought before the revision (2 tokens): Be kind.") == len(outcome.thoughts)
+    assert "thought first (2 tokens of the answer's):" in _cai("show", run, "--row", 1, "--full").stdout
