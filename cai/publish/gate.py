@@ -3,16 +3,49 @@
 A finding that blocks stops a push until it is mended or forced by name, and what was forced
 stands on the card. The thresholds are the recipe's `publish` section, which can change at any time.
 
+    unbalanced-accounts      some row, pair or request is not accounted for
+    no-comparison            labels that were compared with no human ones
+    judge-at-chance          agreement with the human labels that a coin might reach, or less
+    judge-unfit              the doctor found a fault (judge-unproven: it was not asked; does not block)
+    low-order-consistency    the judge's answer hangs on which response it is shown first
+    rows-in-quarantine       too many rows failed
+    rows-unfinished          the run is not done
+    no-licence, unknown-licence   none is stated or carried over, or none that the Hub knows
+    unknown-language         none is stated or carried over, or no language's code
+    terms-not-stated         nobody says what a model's terms say of its outputs
+    terms-restrict           they forbid training other models on them (does not block)
+    principles-without-licence    wordings whose licence their source does not state
+    secrets, emails, phone-numbers   found in what a model wrote and not in the source
+    private-source           rows that not everybody may read, to be pushed for everybody
+    source-not-checked       nobody could tell who may read the source (does not block)
+    secret-in-recipe         the published recipe holds a key or a token
+
 What this module does not know: how a card is written, how anything is pushed, the terminal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from cai.recipe import PublishSection
-from cai.run_folder import RunFolder
+from cai.compare.estimates import Estimate, Rate
+from cai.compare.verdict import near_chance, turned
+from cai.mistake import likeliest
+from cai.principle import Constitution
+from cai.publish.facts import CardFacts
+from cai.publish.hub_values import is_language, licences
+from cai.publish.portable import portable
+from cai.publish.scan import Found, Kind, ScanReport, secrets_in
+from cai.publish.terms import Terms, load_families, terms_of
+from cai.recipe import PublishSection, Recipe
+
+NOT_STATED = ("", "not stated by the source", "unknown", "none")
+_SCANNED: tuple[tuple[str, Kind, str], ...] = (
+    ("secrets", "secret", "keys or tokens"),
+    ("emails", "e-mail address", "e-mail addresses"),
+    ("phone-numbers", "phone number", "phone numbers"),
+)
 
 
 @dataclass(frozen=True)
@@ -40,13 +73,325 @@ class Statements:
     gpu_hours: float | None = None
     energy_kwh: float | None = None
 
+    def licences(self, facts: CardFacts) -> tuple[str, ...]:
+        """The published dataset's licences: the stated one, or those of all its sources; sorted."""
+        if self.licence is not None:
+            return (self.licence,)
+        if not all(source.licences for source in facts.sources):
+            return ()  # some rows come from nobody knows where
+        return tuple(sorted({item for source in facts.sources for item in source.licences}))
+
+    def spoken(self, facts: CardFacts) -> tuple[str, ...]:
+        """The languages: the stated ones, or those of its sources; sorted."""
+        return self.languages or tuple(
+            sorted({item for source in facts.sources for item in source.languages})
+        )
+
 
 def statements_of(section: PublishSection, private: bool = True) -> Statements:
     """What a recipe states."""
-    said = section.model_dump(exclude={"min_order_consistency", "max_quarantined", "max_unfinished"})
-    return Statements(private=private, **{**said, "languages": tuple(section.languages)})
+    said = {name: getattr(section, name) for name in PublishSection.model_fields if hasattr(Statements, name)}
+    return Statements(
+        **{**said, "private": private, "languages": tuple(section.languages), "terms": section.terms}
+    )
 
 
-def findings(run: RunFolder, statements: Statements | None = None) -> list[Finding]:
-    """What speaks against publishing a run, what blocks first. Raises: RunError where there is no dataset."""
-    return []
+def findings(
+    facts: CardFacts, statements: Statements | None = None, scanned: ScanReport | None = None
+) -> list[Finding]:
+    """What speaks against publishing a run, what blocks first.
+
+    `scanned`: what `scan` found in the dataset; without it the texts count as not looked through.
+    """
+    said = statements if statements is not None else statements_of(facts.recipe.publish)
+    found = [
+        *_accounts(facts),
+        *_judge(facts),
+        *_rows(facts),
+        *_licence(said.licences(facts)),
+        *_languages(said.spoken(facts)),
+        *_terms(model_terms(facts, said)),
+        *_principles(facts.constitutions.values()),
+        *(_texts(scanned) if scanned is not None else ()),
+        *_sources(facts, said.private),
+        *_recipe_secret(facts.recipe),
+    ]
+    return sorted(found, key=lambda item: not item.blocks)
+
+
+def model_terms(facts: CardFacts, statements: Statements) -> list[Terms]:
+    """What is known of the output terms of each model of the run; a scripted engine has no terms.
+
+    Raises: RecipeError for mistakes in a terms.yaml beside the recipe.
+    """
+    families = load_families(facts.run.path)
+    names = [model.section.model for model in facts.models if model.section.kind != "scripted"]
+    return [terms_of(name, families, statements.terms) for name in dict.fromkeys(names)]
+
+
+# ---------------------------------------------------------------------- the run
+
+
+def _accounts(facts: CardFacts) -> Iterator[Finding]:
+    if facts.unbalanced:
+        yield Finding(
+            "unbalanced-accounts",
+            True,
+            f"The accounts do not balance: {'; '.join(facts.unbalanced)}.",
+            f"Build the dataset and the comparison again (cai dataset {facts.run.shown}, cai report "
+            f"{facts.run.shown}); if that changes nothing, `cai store {facts.run.shown} verify` looks for damage.",
+        )
+
+
+def _judge(facts: CardFacts) -> Iterator[Finding]:
+    if facts.recipe.feedback is None:
+        return
+    comparison = facts.comparison
+    if comparison is None:
+        if "human" in facts.recipe.feedback.pairs:
+            yield Finding(
+                "no-comparison",
+                True,
+                "The labels have not been compared with the human ones.",
+                f"Type: cai report {facts.run.shown}",
+            )
+    else:
+        agreement = comparison.agreement
+        if agreement.judged and not agreement.labelled:
+            yield Finding(
+                "judge-at-chance",
+                True,
+                f"Of {agreement.judged:,} human pairs the judge decided none.",
+                _BETTER,
+            )
+        elif agreement.labelled and (near_chance(comparison) or turned(comparison)):
+            yield Finding(
+                "judge-at-chance",
+                True,
+                f"The labels agree with the human ones in {_shown(agreement.decided)} of {agreement.labelled:,} pairs, "
+                + ("less often than a coin." if turned(comparison) else "which a coin might reach."),
+                _BETTER,
+            )
+        yield from _consistency(facts)
+    yield from _doctor(facts)
+
+
+_BETTER = "Judge more pairs, or with a stronger judge; labels like these should train nothing."
+
+
+def _consistency(facts: CardFacts) -> Iterator[Finding]:
+    least = facts.recipe.publish.min_order_consistency
+    judging = facts.comparison.judging if facts.comparison is not None else {}
+    for kind, item in judging.items():
+        value = item.order_consistency
+        if value.value is not None and value.value < least:
+            yield Finding(
+                "low-order-consistency",
+                True,
+                f"On the {kind} pairs the judge's two orders agree in {_shown(value)} of the cases, below {least:g}; a "
+                "judge that answers at random reaches 50 %.",
+                "Try another judge or template (`cai judge-eval` compares them), or set "
+                "`publish.min_order_consistency` with a reason of your own.",
+            )
+            return
+
+
+def _doctor(facts: CardFacts) -> Iterator[Finding]:
+    """The engines' diagnoses; those of engines that this recipe does not use do not count."""
+    judges = {(name, facts.recipe.engines[name].model) for name in facts.recipe.judges()}
+    seen = set()
+    for item in (facts.doctor or {}).get("engines", ()):
+        if (item["engine"], item["model"]) not in judges:
+            continue
+        seen.add((item["engine"], item["model"]))
+        if item["fault"] is not None:
+            yield Finding(
+                "judge-unfit",
+                True,
+                f"The doctor found of {item['model']}: {item['fault']['name']}. {item['fault']['sentence']}",
+                item["fault"]["remedy"],
+            )
+    if unproven := sorted(model for _, model in judges - seen):
+        yield Finding(
+            "judge-unproven",
+            False,
+            f"No known answers were put to {', '.join(unproven)} before the run.",
+            f"Type: cai doctor {facts.run.shown}",
+        )
+
+
+def _rows(facts: CardFacts) -> Iterator[Finding]:
+    rows = max(1, facts.summary["rows"])
+    section = facts.recipe.publish
+    failed, left = facts.fates.quarantined, facts.fates.unfinished
+    if failed / rows > section.max_quarantined:
+        yield Finding(
+            "rows-in-quarantine",
+            True,
+            f"{failed:,} of {rows:,} rows failed ({failed / rows:.1%}; {section.max_quarantined:.1%} may), and what "
+            "fails is not a random part of the rows.",
+            f"Take them up again: cai run {facts.run.shown} --retry-quarantined",
+        )
+    if left / rows > section.max_unfinished:
+        yield Finding(
+            "rows-unfinished",
+            True,
+            f"{left:,} of {rows:,} rows are not done.",
+            f"Finish the run (cai run {facts.run.shown}), or set `publish.max_unfinished`.",
+        )
+
+
+# ---------------------------------------------------------------------- rights
+
+
+def _licence(stated: Iterable[str]) -> Iterator[Finding]:
+    items = list(stated)
+    if not items or all(item.lower() in NOT_STATED for item in items):
+        yield Finding(
+            "no-licence",
+            True,
+            "No licence is stated, and none is known of the source.",
+            "Name the dataset that local files are a copy of (`publish: {source: owner/name}` in the recipe), or "
+            "state a licence that the source allows (`publish: {licence: cc-by-4.0}`, say).",
+        )
+        return
+    for item in items:
+        if item not in licences():
+            yield Finding(
+                "unknown-licence",
+                True,
+                f"The Hub knows no licence {item!r}{likeliest(item, licences())}.",
+                "Its ids are listed at https://huggingface.co/docs/hub/repositories-licenses; for any other write "
+                "`licence: other` with `licence_name` and `licence_link`.",
+            )
+
+
+def _languages(spoken: Iterable[str]) -> Iterator[Finding]:
+    items = list(spoken)
+    wrong = [item for item in items if not is_language(item)]
+    if wrong or not items:
+        yield Finding(
+            "unknown-language",
+            bool(wrong),
+            f"{', '.join(map(repr, wrong))} is no language's code."
+            if wrong
+            else "The language of the texts is not stated.",
+            "State it in the recipe, as in `publish: {languages: [en]}`.",
+        )
+
+
+def _terms(models: Iterable[Terms]) -> Iterator[Finding]:
+    for terms in models:
+        if not terms.known:
+            near = f" Its name resembles {terms.near}." if terms.near else ""
+            known = f" {terms.family.outputs}" if terms.family is not None else ""
+            yield Finding(
+                "terms-not-stated",
+                True,
+                f"What the terms of {terms.model} say about training on its outputs is not stated.{known}{near}",
+                f'Read its licence and state it in the recipe: publish: {{terms: {{"{terms.model}": "..."}}}}',
+            )
+        elif terms.family is not None and terms.family.restricts and not terms.stated:
+            yield Finding(
+                "terms-restrict",
+                False,
+                f"{terms.model}: {terms.family.outputs}",
+                f"Readers are told so on the card; the terms: {terms.family.source}",
+            )
+
+
+def unlicensed(constitution: Constitution) -> list[str]:
+    """The principles whose wording has a licence that nobody states: neither they nor their file."""
+    return [
+        principle.id
+        for principle in constitution.principles
+        if (principle.licence or constitution.licence).strip().lower() in NOT_STATED
+    ]
+
+
+def _principles(constitutions: Iterable[Constitution]) -> Iterator[Finding]:
+    for constitution in constitutions:
+        without = unlicensed(constitution)
+        if without:
+            some = ", ".join(without[:5]) + (f" and {len(without) - 5} more" if len(without) > 5 else "")
+            yield Finding(
+                "principles-without-licence",
+                True,
+                f"The constitution {constitution.name} has wordings without a stated licence: {some}.",
+                "State it under `licence:` in the file (for all, or for each principle), or word them anew.",
+            )
+
+
+def _sources(facts: CardFacts, private: bool) -> Iterator[Finding]:
+    for source in facts.sources:
+        if source.reach in ("private", "gated") and not private:
+            yield Finding(
+                "private-source",
+                True,
+                f"{source.name} is {source.reach} on the Hub, and the dataset with its rows would be open to everybody.",
+                "Push it as a private dataset, or ask the source's owner.",
+            )
+        elif source.reach == "unknown":
+            yield Finding(
+                "source-not-checked",
+                False,
+                f"Who may read {source.name} could not be told"
+                + (": it was read from local files." if not source.hub else ": the Hub could not be asked."),
+                "Make sure that its rows may be passed on.",
+            )
+
+
+# ---------------------------------------------------------------------- what the data hold
+
+
+def _texts(scanned: ScanReport) -> Iterator[Finding]:
+    for name, kind, words in _SCANNED:
+        found = scanned.of(kind)
+        if found:
+            times = sum(item.times for item in found)
+            yield Finding(
+                name,
+                True,
+                f"What a model wrote holds {times:,} {words} that the source does not: {_listed(found)}.",
+                "Read those rows (`cai show RUN --row ID`), and leave them out of the source or force this with a "
+                "reason.",
+            )
+
+
+def _listed(found: Iterable[Found]) -> str:
+    parts = []
+    for item in found:
+        ids = ", ".join(row[:12] for row in item.row_ids)
+        more = ", ..." if item.rows > len(item.row_ids) else ""
+        what = f"{item.what} like " if item.kind == "secret" else ""
+        parts.append(f"{what}{item.like} in {item.rows:,} row{'s' if item.rows != 1 else ''} ({ids}{more})")
+    return "; ".join(parts)
+
+
+def _recipe_secret(recipe: Recipe) -> Iterator[Finding]:
+    """Secrets in the recipe as it is published; a secret is never written out."""
+    for where, text in _words(portable(recipe).recipe.model_dump(mode="json"), ""):
+        for name, _ in secrets_in(text):
+            yield Finding(
+                "secret-in-recipe",
+                True,
+                f"The recipe's {where.lstrip('.')} holds what looks like a secret ({name}).",
+                "Take it out, make a new one where it came from, and name a variable (`api_key_variable`) instead.",
+            )
+
+
+def _words(value: Any, where: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _words(item, f"{where}.{key}")
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _words(item, f"{where}[{number}]")
+    elif isinstance(value, str):
+        yield where, value
+
+
+def _shown(figure: Rate | Estimate) -> str:
+    if figure.value is None or figure.low is None or figure.high is None:
+        return "none" if figure.value is None else f"{100 * figure.value:.1f} %"
+    return f"{100 * figure.value:.1f} % ({100 * figure.low:.1f} to {100 * figure.high:.1f})"
