@@ -13,6 +13,8 @@
     │   └── StoreError           the store is damaged or cannot be written
     ├── PublishError             what would be published, or the page it would go to
     │   └── HubError             the Hub cannot be reached, or refuses
+    │       ├── HubMovedError    somebody else's commit came first
+    │       └── TransientHubError  a later try may go well
     ├── DoctorError              a model is not fit for its role; the fault by its name
     └── EngineError              a model that was asked
         ├── EngineRefusedError   it will refuse every such request: wrong model, wrong arguments
@@ -88,6 +90,21 @@ class PublishError(CaiError):
 
 class HubError(PublishError):
     """The Hub cannot be reached, or refuses; whatever was tried changed nothing there by half."""
+
+
+class HubMovedError(HubError):
+    """Somebody else's commit came first, so this one was refused."""
+
+
+class TransientHubError(HubError):
+    """The Hub failed in a way that a later try may not.
+
+    `retry_after_s` is what it asked for, in seconds, or None.
+    """
+
+    def __init__(self, problem: str, remedy: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(problem, remedy)
+        self.retry_after_s = retry_after_s
 
 
 class DoctorError(CaiError):

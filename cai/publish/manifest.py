@@ -1,0 +1,139 @@
+"""The manifest, cai.json: what a push holds, file by file, and what changed from push to push.
+
+    form         "cai.published.v1"
+    cai, pyarrow versions that made the files (another pyarrow may write other bytes)
+    run          the run's name
+    generation   the digest of the frozen inputs
+    configs      config -> split -> rows
+    files        path -> {sha256, size}, every file but this one
+    changelog    oldest first: {version, date, generation, changed: [sentence ...], forced: {name: reason}}
+
+Equal files and an equal changelog give equal bytes; the date of an entry is its only clock.
+
+What this module does not know: the Hub, the card's words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import orjson
+
+from cai import __version__
+from cai.errors import PublishError
+from cai.publish.tree import CARD, MANIFEST, PublishedFile
+
+FORM = "cai.published.v1"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One push: its version counted from 1, the day (ISO), what changed, what was forced and why."""
+
+    version: int
+    date: str
+    generation: str
+    changed: tuple[str, ...]
+    forced: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What cai.json says."""
+
+    run: str
+    generation: str
+    configs: Mapping[str, Mapping[str, int]]
+    files: Mapping[str, Mapping[str, Any]]
+    changelog: tuple[Change, ...]
+    cai: str = __version__
+    pyarrow: str = field(default_factory=lambda: version("pyarrow"))
+
+    @property
+    def version(self) -> int:
+        """The number of the newest push; 0 before the first."""
+        return self.changelog[-1].version if self.changelog else 0
+
+    def as_file(self) -> PublishedFile:
+        """The manifest as it is published."""
+        found = {"form": FORM, **asdict(self)}
+        order = ["form", "cai", "pyarrow", "run", "generation", "configs", "changelog", "files"]
+        body = orjson.dumps(
+            {name: found[name] for name in order}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+        )
+        return PublishedFile(MANIFEST, body)
+
+
+def make_manifest(
+    run: str, files: Iterable[PublishedFile], changelog: Sequence[Change], summary: Mapping[str, Any]
+) -> Manifest:
+    """The manifest of files (the card among them). `summary`: the dataset's accounts."""
+    ordered = sorted(files, key=lambda file: file.path)
+    return Manifest(
+        run=run,
+        generation=summary["generation"],
+        configs=summary["configs"],
+        files={file.path: {"sha256": file.sha256, "size": file.size} for file in ordered},
+        changelog=tuple(changelog),
+    )
+
+
+def read_manifest(body: bytes, where: str) -> Manifest:
+    """A manifest from the bytes of cai.json. Raises: PublishError."""
+    try:
+        found = orjson.loads(body)
+        if found.pop("form") != FORM:
+            raise ValueError("another form")
+        changelog = tuple(
+            Change(**{**item, "changed": tuple(item["changed"])}) for item in found.pop("changelog")
+        )
+        return Manifest(changelog=changelog, **found)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PublishError(
+            f"{where} is no manifest that this version of cai reads.",
+            "Another version of cai may have written it; use that one, or choose another repository.",
+        ) from error
+
+
+def what_changed(before: Manifest | None, now: Manifest) -> tuple[str, ...]:
+    """What a push changes, in sentences for the changelog; the card and this file do not count."""
+    if before is None:
+        rows = ", ".join(f"{config} {sum(s.values()):,}" for config, s in now.configs.items())
+        return (f"First version: {rows} rows.",)
+    told: list[str] = []
+    if before.generation != now.generation:
+        told.append(
+            f"Another generation: {before.generation[:12]} became {now.generation[:12]}"
+            " (recipe, principles, templates or models changed)."
+        )
+    for config in dict.fromkeys([*before.configs, *now.configs]):
+        told += _config_changed(config, before, now)
+    groups = {
+        "The recipe, principles or templates": ("run/",),
+        "The comparison or the report": ("comparison.json", "report."),
+        "The person's review": ("review/",),
+    }
+    for name, begins in groups.items():
+        if _differ(before, now, begins) and not (begins == ("run/",) and before.generation != now.generation):
+            told.append(f"{name} changed.")
+    if not told and _differ(before, now, (CARD,)):
+        told.append("The card changed.")
+    return tuple(told or ["Files changed."])
+
+
+def _config_changed(config: str, before: Manifest, now: Manifest) -> list[str]:
+    was, rows = (sum(item.configs.get(config, {}).values()) for item in (before, now))
+    if was != rows:
+        return [f"{config}: {was:,} rows became {rows:,}."]
+    return [f"{config}: rows changed."] if _differ(before, now, (f"{config}/",)) else []
+
+
+def _differ(before: Manifest, now: Manifest, begins: tuple[str, ...]) -> bool:
+    chosen = [
+        {path: item["sha256"] for path, item in manifest.files.items() if path.startswith(begins)}
+        for manifest in (before, now)
+    ]
+    return chosen[0] != chosen[1]
