@@ -6,6 +6,7 @@ build that fails leaves the old one as it was.
 
     dataset/<config>/<split>-00000.parquet   the configs of schema.py that have rows
     dataset/excluded.jsonl                   one line for each excluded row: reason, where, original
+    dataset/leaked.jsonl                     one line for each row of train whose prompt another split has
     dataset/summary.json                     the accounts (summary.py)
     dataset/README.md                        what `datasets` needs to open the configs
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,10 +27,12 @@ import orjson
 from cai.dataset import records, train_records
 from cai.dataset.judges import named_as_now
 from cai.dataset.labels import label
+from cai.dataset.leakage import find_leaks
 from cai.dataset.page import page
 from cai.dataset.revisions import choose
 from cai.dataset.schema import CONFIGS, columns
 from cai.dataset.summary import KINDS, DatasetSummary
+from cai.dataset.withhold import pattern_of, withhold
 from cai.dataset.writer import ConfigWriter
 from cai.errors import RunError, StoreError
 from cai.outcome import Feedback, Outcome, outcome_digest, read_outcome
@@ -57,22 +60,34 @@ def build_dataset(
         with _Files(folder, making.settings) as files:
             for item in items:
                 _add(item, making, summary, files, store)
-        summary.configs = {
-            config: _counts(writer) for config, writer in files.configs.items() if writer.counts
-        }
+        _withhold(folder, files, making, summary)
         text = orjson.dumps(summary.as_json(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         (folder / "summary.json").write_bytes(text)
         (folder / "README.md").write_text(page(summary), encoding="utf-8")
     return summary
 
 
+def _withhold(folder: Path, files: _Files, making: _Making, summary: DatasetSummary) -> None:
+    """Find what leaks, take out what the recipe does not want, and count both."""
+    written = {config: _counts(writer) for config, writer in files.configs.items() if writer.counts}
+    leaks = find_leaks(folder / "traces", list(written.get("traces", {})))
+    drop = making.dataset.leakage == "drop"
+    withheld = withhold(folder, making.settings, written, leaks.rows if drop else frozenset())
+    summary.configs, summary.withheld, summary.mixed = withheld.configs, withheld.rows, withheld.mixed
+    summary.leaks = leaks
+    if leaks.leaks:
+        lines = (orjson.dumps(asdict(leak), option=orjson.OPT_APPEND_NEWLINE) for leak in leaks.leaks)
+        (folder / "leaked.jsonl").write_bytes(b"".join(lines))
+
+
 @dataclass(frozen=True)
 class _Making:
-    """How outcomes become rows: the `dataset` section with its tie threshold in force."""
+    """How outcomes become rows: the `dataset` section with its tie threshold in force; `kinds`: of
+    the pairs that are judged."""
 
     dataset: DatasetSection
     judges: list[str]
-    revised_are_judged: bool
+    kinds: frozenset[str]
     settings: dict[str, Any]
 
     @property
@@ -98,8 +113,8 @@ def _making(run_folder: Path, recipe: Recipe) -> _Making:
         and reviser is not None
         and _model(recipe, reviser) == _model(recipe, judges[0]),
     }
-    revised = recipe.feedback is not None and "revised" in recipe.feedback.pairs
-    return _Making(dataset, recipe.judges(), revised, settings)
+    kinds = frozenset(recipe.feedback.pairs if recipe.feedback else ())
+    return _Making(dataset, recipe.judges(), kinds, settings)
 
 
 def _model(recipe: Recipe, engine: str) -> tuple[str, str]:
@@ -186,6 +201,8 @@ def _add(item: Row | Excluded, making: _Making, summary: DatasetSummary, files: 
     if outcome.excluded is not None:
         summary.leave_out(outcome.excluded)
         _leave_out(item, outcome.excluded, _original(item), files)
+        if outcome.excluded == "no_constitution":
+            _mix_in(item, making, summary, files)
         return
     found = [feedback for feedback in outcome.feedback if feedback.judge == making.judge]
     summary.finish(
@@ -246,6 +263,16 @@ def _add_preferences(
                 files.configs["preferences-sampled"].add(row.split, sampled)
 
 
+def _mix_in(row: Row, making: _Making, summary: DatasetSummary, files: _Files) -> None:
+    """A row that nothing was asked of, in the human's order, where the recipe mixes its subset in."""
+    pair = train_records.mixed_in(row)
+    if pair is None or pattern_of(row.subset, making.dataset.mix) is None:
+        return
+    for config, record in train_records.mixed_rows(pair, making.dataset, making.kinds):
+        summary.human_labelled[config] += 1
+        files.configs[config].add(row.split, record)
+
+
 def _add_revisions(
     row: Row,
     outcome: Outcome,
@@ -257,7 +284,7 @@ def _add_revisions(
     feedback = {item.about: item for item in found if item.kind == "revised"}
     for revision in outcome.revisions:
         own = feedback.get(revision.of)
-        fate, chosen = choose(revision, own, making.dataset, making.revised_are_judged)
+        fate, chosen = choose(revision, own, making.dataset, "revised" in making.kinds)
         summary.revisions[fate.value] += 1
         if chosen is not None:
             record = train_records.revised_preference(row, revision, chosen, own, making.dataset)

@@ -66,6 +66,27 @@ def _accounts(summary: DatasetSummary) -> Iterator[str]:
         fates = ", ".join(f"{fate} {count}" for fate, count in sorted(summary.revisions.items()))
         yield ""
         yield f"Revisions, by what became of them: {fates}."
+    yield from _withheld(summary)
+
+
+def _withheld(summary: DatasetSummary) -> Iterator[str]:
+    """What stands in two splits, and what was taken out of the configs to train on."""
+    kinds = [leak.kind for leak in summary.leaks.leaks]
+    if summary.leaks.held_out:
+        done = "dropped" if summary.settings["leakage"] == "drop" else "kept"
+        yield ""
+        yield (
+            f"Rows of `train` whose prompt another split has: {kinds.count('exact')} the same, "
+            f"{kinds.count('near')} nearly; in the configs to train on they are {done}."
+        )
+    for config, splits in summary.withheld.items():
+        counts = [
+            f"{split} {reason.replace('_', ' ')} {count}"
+            for split, out in splits.items()
+            for reason, count in out.items()
+        ]
+        yield ""
+        yield f"Taken out of `{config}`: {', '.join(counts)}."
 
 
 def _columns(summary: DatasetSummary) -> Iterator[str]:

@@ -74,6 +74,7 @@ def trace(row: Row, outcome: Outcome, tie_threshold: float, judge: str) -> Recor
         "revisions": [_trace_revision(item, harm) for item in outcome.revisions],
         "feedback": [_trace_feedback(item, outcome, harm, tie_threshold) for item in outcome.feedback],
         "harm": [asdict(item) for item in outcome.harm],
+        "thoughts": [asdict(item) for item in outcome.thoughts],
     }
 
 

@@ -81,12 +81,12 @@ PREFERENCES_HUMAN = tuple(_IN_HUMAN_ORDER.get(column.name, column) for column in
 """The same names, types and order as `preferences`, so that one script trains on either."""
 
 PREFERENCES_SAMPLED = (
-    *PREFERENCES[:3],
-    Column("ai_probability", pa.float32(), "the AI's probability that `chosen` is better, 0.5 to 1"),
-    Column("chosen_sample", TEXT, "which sampled response `chosen` is"),
-    Column("rejected_sample", TEXT, "which sampled response `rejected` is"),
-    label("chosen_finish", FINISHES, "why `chosen` ended: stop, or length (cut off)"),
-    label("rejected_finish", FINISHES, "why `rejected` ended: stop, or length (cut off)"),
+    *PREFERENCES[:4],
+    Column("chosen_sample", TEXT, "which sampled response `chosen` is; null: a human pair mixed in"),
+    Column("rejected_sample", TEXT, "which sampled response `rejected` is; null: a human pair mixed in"),
+    label("chosen_finish", FINISHES, "why `chosen` ended: stop, or length (cut off); null: not sampled"),
+    label("rejected_finish", FINISHES, "why `rejected` ended: stop, or length (cut off); null: not sampled"),
+    _LABELLED_BY,
     *QUALITY,
     CONSTITUTION,
     JUDGE,

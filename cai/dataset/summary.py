@@ -14,7 +14,17 @@ Written as `dataset/summary.json`:
     excluded           reason -> rows
     pairs              human, revised, sampled -> PairAccount
     revisions          fate (cai/dataset/revisions.py) -> revisions
+    human_labelled     config -> rows that nobody judged, mixed in with the human's label
+    leakage            rule ("drop", "report"); threshold, words (leakage.py); trained, held_out: prompts
+                       compared; exact, near: rows of train whose prompt another split has, the same or
+                       nearly; examples: [row of train, row of the other split, similarity] (all of them
+                       are in leaked.jsonl)
+    withheld           config -> split -> leaked, over_ratio -> rows taken out again (withhold.py)
+    mixed              config -> split -> pattern -> rows in the config of the subsets that `mix` names
     configs            config -> split -> rows
+
+What became pairs and revisions is what stands in the configs, or was taken out again: of
+`preferences`, for one, labelled human pairs + human_labelled = rows + withheld.
 
 What this module does not know: how rows are judged or written.
 """
@@ -27,8 +37,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from cai.dataset.labels import Label
+from cai.dataset.leakage import NEAR, WORDS, Leaks
+from cai.dataset.schema import TRAINED_ON
 
 FORM = "cai.dataset.v1"
+EXAMPLES = 20
+"""Leaks that the summary names."""
+
 KINDS = ("human", "revised", "sampled")
 
 
@@ -81,13 +96,32 @@ class DatasetSummary:
     excluded: Counter[str] = field(default_factory=Counter)
     pairs: dict[str, PairAccount] = field(default_factory=lambda: {kind: PairAccount() for kind in KINDS})
     revisions: Counter[str] = field(default_factory=Counter)
+    human_labelled: Counter[str] = field(default_factory=Counter)
+    leaks: Leaks = field(default_factory=Leaks)
+    withheld: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+    mixed: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     configs: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def balances(self) -> bool:
         """Whether every account balances."""
         rows = self.finished + self.not_finished + self.excluded.total()
-        return rows == self.rows and all(account.balances for account in self.pairs.values())
+        accounts = all(account.balances for account in self.pairs.values())
+        return rows == self.rows and accounts and all(self._stands(name) for name in TRAINED_ON)
+
+    def _stands(self, config: str) -> bool:
+        """Whether a config holds what was made for it, less what was taken out again."""
+        out = sum(sum(reasons.values()) for reasons in self.withheld.get(config, {}).values())
+        held = sum(self.configs.get(config, {}).values()) + out - self.human_labelled[config]
+        human, sampled = self.pairs["human"].labelled, self.pairs["sampled"].labelled
+        made = {
+            "preferences": human,
+            "preferences-human": human,
+            "unpaired": 2 * human,
+            "preferences-sampled": sampled,
+            "revisions": self.revisions["entered"] + self.revisions["entered_flagged"],
+        }
+        return held == made.get(config, held)
 
     def leave_out(self, reason: str) -> None:
         """Count a row that the data or its outcome exclude."""
@@ -125,5 +159,23 @@ class DatasetSummary:
             "excluded": dict(sorted(self.excluded.items())),
             "pairs": {kind: asdict(account) for kind, account in self.pairs.items()},
             "revisions": dict(sorted(self.revisions.items())),
+            "human_labelled": dict(sorted(self.human_labelled.items())),
+            "leakage": self._leakage(),
+            "withheld": self.withheld,
+            "mixed": self.mixed,
             "configs": self.configs,
+        }
+
+    def _leakage(self) -> dict[str, Any]:
+        kinds = Counter(leak.kind for leak in self.leaks.leaks)
+        shown = self.leaks.leaks[:EXAMPLES]
+        return {
+            "rule": self.settings["leakage"],
+            "threshold": NEAR,
+            "words": WORDS,
+            "trained": self.leaks.trained,
+            "held_out": self.leaks.held_out,
+            "exact": kinds["exact"],
+            "near": kinds["near"],
+            "examples": [[leak.row_id, leak.like, leak.similarity] for leak in shown],
         }

@@ -107,6 +107,13 @@ FEEDBACK = (
     records("judgements", "one for each principle, order and sample", *JUDGEMENT),
 )
 
+THOUGHT = (
+    Column("request", TEXT, "digest of the request that was answered"),
+    Column("stage", TEXT, "critique, revision, response or abstention"),
+    Column("text", TEXT, "what was thought; the answer's own text is without it"),
+    Column("tokens", pa.int32(), "how many of the answer's tokens it took; null where nobody can tell"),
+)
+
 TRACES = (
     *IDENTITY,
     Column("position", pa.int64(), "the row's place among all rows of the run's sources, counted from 0"),
@@ -130,4 +137,5 @@ TRACES = (
     records("revisions", "one for each response that was revised", *REVISION),
     records("feedback", "one for each pair and judge", *FEEDBACK),
     records("harm", "one for each response that was rated alone, and judge", *HARM_RATING),
+    records("thoughts", "what the model thought, unasked, before an answer; most models do not", *THOUGHT),
 )

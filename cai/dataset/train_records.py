@@ -69,6 +69,18 @@ def pair_rows(pair: HumanPair, settings: DatasetSection) -> list[tuple[str, Reco
     return rows
 
 
+def mixed_rows(pair: HumanPair, settings: DatasetSection, kinds: frozenset[str]) -> list[tuple[str, Record]]:
+    """A pair that no judge was asked about, in the configs of the kinds of pair that the run judges."""
+    rows = pair_rows(pair, settings) if "human" in kinds else []
+    if "sampled" in kinds:
+        record = _ordered(pair, settings, "human", "ai")
+        for name in ("human_agrees", "ai_probability_of_human_choice", "both_harmful"):
+            del record[name]
+        rows.append(("preferences-sampled", record | dict.fromkeys(_SAMPLED)))
+    return rows
+
+
+_SAMPLED = ("chosen_sample", "rejected_sample", "chosen_finish", "rejected_finish")
 Side = Literal["human", "other"]
 
 
@@ -155,6 +167,7 @@ def sampled_preference(
         "rejected_sample": names[1],
         "chosen_finish": finishes.get(names[0]),
         "rejected_finish": finishes.get(names[1]),
+        "labelled_by": "ai",
         **_quality(feedback),
         **identity(row),
     }

@@ -1,0 +1,173 @@
+"""Which rows of `train` ask what a row of another split asks: the same prompt, or nearly the same.
+
+The same: equal turns, but for case and white space. Nearly: of the runs of three words that either
+prompt has (system turns aside), at least NEAR are in both. MinHash finds the candidates (BANDS bands
+of BAND_ROWS rows: a pair at 0.8 is found in 998 of 1,000 cases, one at 0.9 practically always), and
+each is then checked on its words. Held-out prompts are kept in memory PROMPTS_AT_ONCE at a time, so
+that any number needs the same memory; more of them need more passes over `train`.
+
+What this module does not know: what becomes of such rows.
+Source: Broder 1997 (resemblance of documents); Leskovec, Rajaraman & Ullman, Mining of Massive
+Datasets, chapter 3 (bands).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from cai.digest import digest
+
+NEAR = 0.8
+"""From which share of common word runs two prompts are nearly the same."""
+
+WORDS = 3
+BANDS = 21
+BAND_ROWS = 6
+PROMPTS_AT_ONCE = 50_000
+TRAIN = "train"
+
+Hashes = NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class Leak:
+    """A row of `train` and the row of another split that its prompt is like; `similarity`: 1.0 is the same."""
+
+    row_id: str
+    line: int | None
+    like: str
+    like_split: str
+    like_line: int | None
+    kind: str
+    similarity: float
+
+
+@dataclass(frozen=True)
+class Leaks:
+    """What was found; `trained`, `held_out`: how many prompts were compared. `leaks` in source order."""
+
+    trained: int = 0
+    held_out: int = 0
+    leaks: tuple[Leak, ...] = ()
+
+    @property
+    def rows(self) -> frozenset[str]:
+        """The ids of the rows of `train`."""
+        return frozenset(leak.row_id for leak in self.leaks)
+
+
+@dataclass(frozen=True)
+class _Prompt:
+    row_id: str
+    split: str
+    line: int | None
+    exact: str
+    hashes: Hashes
+
+
+def find_leaks(traces: Path, splits: Sequence[str]) -> Leaks:
+    """The leaks of a dataset; `traces`: the folder of that config, `splits`: those that it has.
+
+    Nothing leaks where there is no split `train`, or no other.
+    """
+    others = [split for split in splits if split != TRAIN]
+    if TRAIN not in splits or not others:
+        return Leaks()
+    found: dict[str, Leak] = {}
+    order: dict[str, int] = {}
+    held_out = 0
+    waiting = _prompts(traces, others)
+    while chunk := list(islice(waiting, PROMPTS_AT_ONCE)):
+        held_out += len(chunk)
+        index = _Index(chunk)
+        for number, prompt in enumerate(_prompts(traces, [TRAIN])):
+            order[prompt.row_id] = number
+            leak = index.like(prompt)
+            before = found.get(prompt.row_id)
+            if leak is not None and (before is None or leak.similarity > before.similarity):
+                found[prompt.row_id] = leak
+    leaks = sorted(found.values(), key=lambda leak: order[leak.row_id])
+    return Leaks(len(order), held_out, tuple(leaks))
+
+
+@dataclass
+class _Index:
+    """Held-out prompts, found by exact digest or by likeness."""
+
+    prompts: list[_Prompt]
+    _exact: dict[str, _Prompt] = field(init=False)
+    _near: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        from datasketch import MinHashLSH
+
+        self._exact = {prompt.exact: prompt for prompt in reversed(self.prompts)}
+        self._near = MinHashLSH(num_perm=BANDS * BAND_ROWS, params=(BANDS, BAND_ROWS))
+        with self._near.insertion_session() as session:
+            for number, prompt in enumerate(self.prompts):
+                session.insert(number, _signature(prompt.hashes), check_duplication=False)
+
+    def like(self, prompt: _Prompt) -> Leak | None:
+        """The held-out prompt that is most like this one, the first of equals; None: none is."""
+        same = self._exact.get(prompt.exact)
+        if same is not None:
+            return _leak(prompt, same, "exact", 1.0)
+        best: tuple[float, int] | None = None
+        for number in sorted(self._near.query(_signature(prompt.hashes))):
+            similarity = _similarity(prompt.hashes, self.prompts[number].hashes)
+            if similarity >= NEAR and (best is None or similarity > best[0]):
+                best = (similarity, number)
+        return None if best is None else _leak(prompt, self.prompts[best[1]], "near", best[0])
+
+
+def _leak(prompt: _Prompt, like: _Prompt, kind: str, similarity: float) -> Leak:
+    return Leak(prompt.row_id, prompt.line, like.row_id, like.split, like.line, kind, similarity)
+
+
+def _signature(hashes: Hashes) -> Any:
+    from datasketch import MinHash
+
+    made = MinHash(num_perm=BANDS * BAND_ROWS, seed=1, hashfunc=int, scheme="affine32")
+    made.update_batch(hashes.tolist())
+    return made
+
+
+def _similarity(one: Hashes, other: Hashes) -> float:
+    """The share of word runs that both have, of those that either has."""
+    both = len(np.intersect1d(one, other, assume_unique=True))
+    return both / (len(one) + len(other) - both)
+
+
+def _prompts(traces: Path, splits: Sequence[str]) -> Iterator[_Prompt]:
+    for split in splits:
+        for path in sorted(traces.glob(f"{split}-*.parquet")):
+            file = pq.ParquetFile(path)
+            for group in range(file.num_row_groups):
+                for row in file.read_row_group(group, columns=_COLUMNS).to_pylist():
+                    yield _prompt(row, split)
+
+
+_COLUMNS = ["row_id", "line", "prompt.list.element.role", "prompt.list.element.content"]
+
+
+def _prompt(row: dict[str, Any], split: str) -> _Prompt:
+    turns = [[turn["role"], " ".join(turn["content"].casefold().split())] for turn in row["prompt"]]
+    words = " ".join(text for role, text in turns if role != "system").split()
+    exact = digest("cai.prompt.v1", turns)
+    return _Prompt(row["row_id"], split, row["line"], exact, word_runs(words))
+
+
+def word_runs(words: Sequence[str]) -> Hashes:
+    """The runs of WORDS words as sorted 32-bit hashes, each once; of fewer words all of them as one."""
+    runs = {" ".join(words[start : start + WORDS]) for start in range(max(1, len(words) - WORDS + 1))}
+    made = [int.from_bytes(blake2b(run.encode(), digest_size=4).digest(), "big") for run in runs]
+    return np.unique(np.array(made, np.uint32))
