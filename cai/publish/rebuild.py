@@ -1,0 +1,177 @@
+"""Makes a published dataset again from the rows and answers that were published with it.
+
+No model is asked: the dataset is built from `run/rows` and `run/store` under the published recipe, by
+the code that `cai dataset` runs, and each file is held to the SHA-256 that `cai.json` lists. Equal
+versions of cai and pyarrow give equal bytes. Where the bytes differ, the contents are compared row
+by row, and the first difference is named.
+
+What this module does not know: how files are fetched and checked (fetch.py), the terminal.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from cai import __version__
+from cai.dataset import DatasetSummary, build_dataset
+from cai.errors import PublishError
+from cai.publish.fetch import Published, sha256_of, versions_differ
+from cai.publish.tree import CARD, MANIFEST
+from cai.recipe import SourceSection, load_recipe
+from cai.source import open_sources
+from cai.store import Store
+
+NOT_OF_THE_DATASET = (CARD, MANIFEST, "comparison.json", "report.html", "report.md")
+FOLDERS_BESIDE = ("run", "review")
+BATCH_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class RebuiltFile:
+    """One file. `same_bytes`: the digest is the published one; `differs`: the first difference of its
+    content, empty where there is none."""
+
+    path: str
+    same_bytes: bool
+    differs: str = ""
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What was made again. `versions`: programs whose version is not the publisher's; `rows`: of the
+    sources, `answered`: those with an outcome."""
+
+    files: tuple[RebuiltFile, ...]
+    versions: tuple[str, ...]
+    rows: int
+    answered: int
+    folder: Path = field(compare=False)
+
+    @property
+    def identical(self) -> bool:
+        """Whether every file has the published bytes."""
+        return all(file.same_bytes for file in self.files)
+
+    @property
+    def same_content(self) -> bool:
+        """Whether every file holds the same, in other bytes maybe."""
+        return not any(file.differs for file in self.files)
+
+
+def rebuild(published: Published, folder: Path) -> Rebuilt:
+    """Build the dataset again in `folder` (`folder/dataset`), and compare it with what was published.
+
+    Raises: PublishError where it was published without its store; SourceError for rows that are not
+    as they were; StoreError, RecipeError, OSError.
+    """
+    if not published.has_store:
+        raise PublishError(
+            f"{published.name} was published without its rows and answers, so its Parquet cannot be made again; "
+            "its files are as cai.json lists them, and each label can be followed in the config `traces`.",
+            "Ask its publisher for `cai publish --with-store`.",
+        )
+    summary = _build(published, folder)
+    made = {
+        path.relative_to(folder / "dataset").as_posix(): path
+        for path in sorted((folder / "dataset").rglob("*"))
+        if path.is_file() and path.name != CARD
+    }
+    listed = [path for path in published.manifest.files if is_of_the_dataset(path)]
+    files = [_compare(path, made.get(path), published) for path in sorted({*listed, *made})]
+    versions = versions_differ(published.manifest, versions_here())
+    return Rebuilt(tuple(files), tuple(versions), summary.rows, summary.rows - summary.not_finished, folder)
+
+
+def versions_here() -> dict[str, str]:
+    """The versions that decide a file's bytes."""
+    import pyarrow
+
+    return {"cai": __version__, "pyarrow": str(pyarrow.__version__)}
+
+
+def is_of_the_dataset(path: str) -> bool:
+    """Whether a published file is one that building the dataset makes."""
+    return path not in NOT_OF_THE_DATASET and path.split("/")[0] not in FOLDERS_BESIDE
+
+
+def _build(published: Published, folder: Path) -> DatasetSummary:
+    """Build `folder/dataset` from what was published."""
+    recipe = load_recipe(published.run / "recipe.yaml")
+    folder.mkdir(parents=True, exist_ok=True)
+    if (published.run / "noise.json").is_file():
+        shutil.copyfile(published.run / "noise.json", folder / "noise.json")
+    if (published.folder / "review").is_dir():
+        shutil.copytree(published.folder / "review", folder / "review", dirs_exist_ok=True)
+    rows = SourceSection(kind="published", path=str((published.run / "rows").resolve()))
+    source = open_sources([rows], None)
+    with Store(published.run / "store", index=folder / "index") as store:
+        return build_dataset(folder, recipe, published.manifest.generation, source.items(), store)
+
+
+# ---------------------------------------------------------------------- comparing
+
+
+def _compare(path: str, made: Path | None, published: Published) -> RebuiltFile:
+    listed = published.manifest.files.get(path)
+    if made is None:
+        return RebuiltFile(path, False, "it was published, and is not made now")
+    if listed is None:
+        return RebuiltFile(path, False, "it is made now, and was not published")
+    if sha256_of(made) == listed["sha256"]:
+        return RebuiltFile(path, True)
+    then = published.folder / path
+    if path.endswith(".parquet"):
+        return RebuiltFile(path, False, parquet_difference(then, made))
+    if path.endswith(".json"):
+        return RebuiltFile(path, False, _json_difference(then, made))
+    return RebuiltFile(path, False, _line_difference(then, made))
+
+
+def parquet_difference(then: Path, now: Path) -> str:
+    """The first difference of two Parquet files' contents, in words; empty where they hold the same."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(then) as one, pq.ParquetFile(now) as two:
+        if not one.schema_arrow.equals(two.schema_arrow, check_metadata=False):
+            return f"its columns differ: {', '.join(_columns_apart(one.schema_arrow, two.schema_arrow))}"
+        if one.metadata.num_rows != two.metadata.num_rows:
+            return f"it has {two.metadata.num_rows:,} rows, and {one.metadata.num_rows:,} were published"
+        for number, (before, after) in enumerate(zip_longest(_rows(one), _rows(two)), start=1):
+            if before != after:
+                columns = [name for name in before if before[name] != after[name]]
+                return f"row {number:,} differs in {', '.join(columns)}"
+    return ""
+
+
+def _rows(file: Any) -> Iterator[dict[str, Any]]:
+    for batch in file.iter_batches(batch_size=BATCH_ROWS):
+        yield from batch.to_pylist()
+
+
+def _columns_apart(one: Any, two: Any) -> list[str]:
+    fields = [{field.name: field.type for field in schema} for schema in (one, two)]
+    names = dict.fromkeys([*fields[0], *fields[1]])
+    return [name for name in names if fields[0].get(name) != fields[1].get(name)] or ["their order"]
+
+
+def _json_difference(then: Path, now: Path) -> str:
+    one, two = (orjson.loads(path.read_bytes()) for path in (then, now))
+    if not (isinstance(one, dict) and isinstance(two, dict)):
+        return "" if one == two else "it differs"
+    names = [name for name in dict.fromkeys([*one, *two]) if one.get(name) != two.get(name)]
+    return f"it differs in {', '.join(names)}" if names else ""
+
+
+def _line_difference(then: Path, now: Path) -> str:
+    with then.open("rb") as one, now.open("rb") as two:
+        for number, (before, after) in enumerate(zip_longest(one, two), start=1):
+            if before != after:
+                return f"line {number:,} differs"
+    return ""
