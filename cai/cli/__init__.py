@@ -51,11 +51,13 @@ def _verbs() -> None:
         dataset,
         demo,
         doctor,
+        fork,
         init,
         judge_eval,
         noise,
         principles,
         prompts,
+        rebuild,
         report,
         review,
         run,
@@ -66,7 +68,9 @@ def _verbs() -> None:
     )
 
     reading = (status, show, dataset, compare, report, review)
-    for verb in (init, principles, prompts, run, *reading, judge_eval, noise, serve, store, doctor, demo):
+    published = (rebuild, fork)
+    others = (judge_eval, noise, serve, store, doctor, demo)
+    for verb in (init, principles, prompts, run, *reading, *published, *others):
         verb.enter(app)
 
 

@@ -46,7 +46,7 @@ def fork(
     console.print(
         Text(
             f"Wrote {made.run.shown} from {published.name}: recipe.yaml, principles/ and prompts/ to edit, "
-            f"{'with' if made.notes else 'and'} the published rows and answers."
+            "the published rows and answers beside them."
         ),
         soft_wrap=True,
     )
