@@ -160,4 +160,19 @@ async def test_a_runs_thoughts_stand_in_its_outcome_and_in_show(
     assert {item.request for item in outcome.thoughts} == {item.requests[1] for item in revision.rounds}
     shown = _cai("show", run, "--row", 1).stdout
     assert shown.count("thought before the revision (2 tokens): Be kind.") == len(outcome.thoughts)
+    assert f"written, of which {2 * len(outcome.thoughts)} thought" in _cai("status", run).stdout
     assert "thought first (2 tokens of the answer's):" in _cai("show", run, "--row", 1, "--full").stdout
+
+
+def test_thoughts_are_a_column_of_the_traces(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from tests.test_dataset_columns import rows_of
+    from tests.test_dataset_inputs import build, human, outcome, row
+
+    one, two = row(0), row(1)
+    thought = Thought("d1", "revision", THOUGHT, 5)
+    thoughtful = replace(outcome(one, human(one, 0.9)), thoughts=(thought,))
+    build(tmp_path, [one, two], [thoughtful, outcome(two, human(two, 0.9))])
+    kept = [made["thoughts"] for made in rows_of(tmp_path, "traces")]
+    assert kept == [[{"request": "d1", "stage": "revision", "text": THOUGHT, "tokens": 5}], []]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from cai.reading import ReadRun
 
+COUNTED = ("answers", "prompt_tokens", "completion_tokens", "reasoning_tokens")
+
 
 def enter(app: typer.Typer) -> None:
     """Enter the verb."""
@@ -73,11 +75,15 @@ def print_status(console: Console, figures: dict[str, Any]) -> None:
     for stage, figure in figures["stages"].items():
         console.print(
             f"  {stage:<10} {figure['answers']:>9,}   {figure['prompt_tokens']:>13,} tokens read"
-            f"   {figure['completion_tokens']:>12,} written"
+            f"   {figure['completion_tokens']:>12,} written{_thought(figure)}"
         )
     _print_tally(console, figures)
     if figures["damaged_records"]:
         console.print(f"{figures['damaged_records']:,} damaged records; they are asked again when needed")
+
+
+def _thought(figure: dict[str, int]) -> str:
+    return f", of which {figure['reasoning_tokens']:,} thought" if figure["reasoning_tokens"] else ""
 
 
 def _print_tally(console: Console, figures: dict[str, Any]) -> None:
@@ -133,6 +139,7 @@ def read_status(run: ReadRun) -> dict[str, Any]:
         figures["answers"] += 1
         figures["prompt_tokens"] += record.answer.get("prompt_tokens", 0)
         figures["completion_tokens"] += record.answer.get("completion_tokens", 0)
+        figures["reasoning_tokens"] += record.answer.get("reasoning_tokens", 0)
     choice = read_pilot(run.run)
     total = choice.total if choice is not None else None
     quarantined = _open_rows(run, run.run.quarantine)
@@ -156,10 +163,7 @@ def read_status(run: ReadRun) -> dict[str, Any]:
             "unfinished": fates.unfinished,
         },
         "pairs": {kind: asdict(account) for kind, account in fates.pairs.items()},
-        "stages": {
-            name: {key: figures[key] for key in ("answers", "prompt_tokens", "completion_tokens")}
-            for name, figures in sorted(stages.items())
-        },
+        "stages": {name: {key: figures[key] for key in COUNTED} for name, figures in sorted(stages.items())},
         "goes": tally.goes,
         "requests": tally.requests,
         "faults": tally.faults,
