@@ -27,7 +27,10 @@ def _rows() -> list[Row]:
     rows += [
         row(number, prompt=(*CONVERSATION[:2], Turn("user", f" And {number}?"))) for number in range(1, 6)
     ]
-    rows += [row(number, split="test") for number in (6, 7)]
+    rows += [
+        row(number, split="test", prompt=(Turn("user", text),))
+        for number, text in ((6, " What do goats eat in winter?"), (7, " Who built the first lighthouse, and why?"))
+    ]
     return rows
 
 
