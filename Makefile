@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 
 export OMP_WAIT_POLICY = PASSIVE
 
-.PHONY: install demo check format test test-vllm bench torture wheel clean
+.PHONY: install demo check format test test-vllm bench torture soak fuzz wheel clean
 
 install: $(VENV)/.installed
 
@@ -45,6 +45,16 @@ bench: install
 torture: install
 	$(BIN)/python -m tests.torture --kills 100
 	$(BIN)/python -m tests.torture --kills 100 --faults --server-kills
+
+# A million rows against a server that fails now and then: an hour, 3 GB of disk; writes docs/soak.md.
+soak: install
+	$(BIN)/python -m tests.soak $(SOAK) --docs docs
+
+SOAK ?= /tmp/cai-soak
+
+# A hundred thousand spoilt inputs, from seeds; minutes.
+fuzz: install
+	$(BIN)/python -m tests.fuzz
 
 wheel: install
 	$(BIN)/python -m build --wheel --no-isolation
