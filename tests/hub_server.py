@@ -10,7 +10,7 @@ longer the head. Writing needs a token of `TOKENS`, and so does reading what is 
 Faults are asked for with `hub.fail(step, kind, times)` or POST /fault: the next calls of a step go
 wrong. Steps: see `_STEPS`. Kinds: a status (503, 403 ...), `429:SECONDS` (with Retry-After), `cut` (the
 connection ends before anything is done), `lost` (it is done, and the answer is lost), `half` (of a
-body, half is read), `slow` (a second passes), `race` (another pusher commits first), `quota`.
+body, half is read), `slow` (a second passes), `hang` (half a minute does), `race` (another pusher commits first), `quota`, `echo` (the refusal repeats the token).
 `hub.calls` counts the calls of each step, `hub.received` the bytes of uploads.
 
 What this module does not know: cai. It shares no code with it.
@@ -343,8 +343,10 @@ class _Handler(BaseHTTPRequestHandler):
         body = self._read()
         if kind == "cut":
             return self._cut()
-        if kind == "slow":
-            time.sleep(1)
+        if kind in ("slow", "hang"):
+            time.sleep(1 if kind == "slow" else 30)
+        elif kind == "echo":
+            raise _RefusedError(403, f"not with {self.headers.get('Authorization')}")
         elif kind == "quota":
             raise _RefusedError(403, "Private repository storage limit reached, please upgrade your plan")
         elif kind == "race":
