@@ -16,6 +16,7 @@ LAYERS: list[list[str]] = [
     ["constitution_file"],
     ["request", "prompting"],
     ["answering"],
+    ["recipe_sections"],
     ["recipe", "run_folder", "examples"],
     ["store", "engine"],
     ["ask", "outcome", "cleaning"],
