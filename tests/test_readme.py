@@ -278,7 +278,7 @@ def test_a_lone_option_in_the_readme_belongs_to_some_verb() -> None:
 def test_the_extras_that_the_readme_installs_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     named = set(re.findall(r"'\.\[([a-z]+)\]'", TEXT))
-    assert named == {"vllm", "local"}
+    assert named == {"vllm", "local", "train"}
     assert named <= set(project["optional-dependencies"])
 
 
