@@ -30,7 +30,7 @@ FOREIGN = re.compile(
         (
             "kind: hh-rlhf",
             "kind: hh",
-            "2:6: sources.0.kind: the text 'hh' stands here, it has to be 'hh-rlhf', 'jsonl', 'hub' or 'red-team', did you mean 'hh-rlhf'?",
+            "2:6: sources.0.kind: the text 'hh' stands here, it has to be 'hh-rlhf', 'jsonl', 'hub', 'red-team' or 'published', did you mean 'hh-rlhf'?",
         ),
         (
             "kind: scripted",
@@ -66,7 +66,11 @@ FOREIGN = re.compile(
         ),
         ("engines:", "pilot: 20\nengines:", "pilot: 20 stands here, it has to be a set of keys and values"),
         ("engines:", "constitutions: {}\nengines:", "it has to be at least 1 entry long"),
-        ("kind: hh-rlhf, ", "", "sources.0.kind is missing: it is 'hh-rlhf', 'jsonl', 'hub' or 'red-team'"),
+        (
+            "kind: hh-rlhf, ",
+            "",
+            "sources.0.kind is missing: it is 'hh-rlhf', 'jsonl', 'hub', 'red-team' or 'published'",
+        ),
         (", model: m", "", "engines.main.model is missing"),
         ("sources:", "sourcs:", "unknown key 'sourcs', did you mean 'sources'?"),
         (
