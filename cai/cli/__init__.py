@@ -57,6 +57,7 @@ def _verbs() -> None:
         noise,
         principles,
         prompts,
+        publish,
         rebuild,
         report,
         review,
@@ -68,7 +69,7 @@ def _verbs() -> None:
     )
 
     reading = (status, show, dataset, compare, report, review)
-    published = (rebuild, fork)
+    published = (publish, rebuild, fork)
     others = (judge_eval, noise, serve, store, doctor, demo)
     for verb in (init, principles, prompts, run, *reading, *published, *others):
         verb.enter(app)

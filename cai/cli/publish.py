@@ -1,0 +1,284 @@
+"""`cai publish`: push a run's dataset to the Hub, or show what a push would do.
+
+What this module does not know: what travels, what speaks against it, how a push works (cai/publish).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from cai.cli.console import err, out
+from cai.errors import PublishError
+
+if TYPE_CHECKING:
+    from cai.publish.hub import Hub
+    from cai.publish.prepare import Prepared
+    from cai.publish.push import Page, Pushed, Target
+    from cai.reading import ReadRun
+    from cai.run_folder import RunFolder
+
+
+def enter(app: typer.Typer) -> None:
+    """Enter the verb."""
+    app.command("publish")(publish)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the command line says beside run and repository."""
+
+    target: Target
+    with_store: bool
+    forced: dict[str, str]
+    licence: str | None
+    terms: str | None
+    message: str | None
+    card: Path | None
+
+
+def publish(
+    target: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    repo: Annotated[str, typer.Option(metavar="ORG/NAME", help="The dataset repository.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show files, card and findings; send nothing.")
+    ] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Show what would change on the page.")] = False,
+    public: Annotated[bool, typer.Option("--public", help="A new repository is public.")] = False,
+    branch: Annotated[str, typer.Option(metavar="B", help="The branch to push to.")] = "main",
+    pull: Annotated[bool, typer.Option("--pr", help="Open a pull request instead.")] = False,
+    with_store: Annotated[
+        bool, typer.Option("--with-store", help="Publish the rows and answers too, to rebuild and fork.")
+    ] = False,
+    force: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Push in spite of this finding.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why; it stands on the card.")] = None,
+    licence: Annotated[
+        str | None, typer.Option("--license", metavar="ID", help="The licence; else the source's.")
+    ] = None,
+    output_terms: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What the model's terms say about its outputs.")
+    ] = None,
+    message: Annotated[str | None, typer.Option(metavar="TEXT", help="The commit's message.")] = None,
+    card: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A template of the card of your own.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
+) -> None:
+    """Push the dataset to the Hub, private by default.
+
+    Builds the dataset and the report anew, checks both, and makes one commit with a tag for its
+    version. A second push of the same run changes nothing. The token is looked for where
+    huggingface_hub does (HF_TOKEN, or `hf auth login`).
+    """
+    from cai.publish.hub import valid_repo
+    from cai.publish.push import Target
+    from cai.run_folder import open_run
+
+    if force and not reason:
+        raise typer.BadParameter("--force needs a --reason; it stands on the card.")
+    asked = _Asked(
+        target=Target(branch, pull, public),
+        with_store=with_store,
+        forced=dict.fromkeys(force or [], reason or ""),
+        licence=licence,
+        terms=output_terms,
+        message=message,
+        card=card,
+    )
+    valid_repo(repo)
+    run = open_run(target)
+    _refuse_while_it_runs(run)
+    with tempfile.TemporaryDirectory(prefix="cai-publish-") as place, _made(target, run) as reading:
+        prepared = _prepared(reading, repo, asked, Path(place), ask_hub=not dry_run)
+        said: dict[str, Any] = {"repo": repo, "findings": [asdict(item) for item in prepared.found]}
+        if diff:
+            said["difference"] = _diff(repo, prepared, asked, None if as_json else out())
+        elif dry_run:
+            said |= _dry_run(repo, prepared, asked, None if as_json else out())
+        else:
+            _refuse_blocked(prepared, target)
+            said["pushed"] = asdict(_push(repo, prepared, asked, None if as_json else out()))
+        if as_json:
+            sys.stdout.buffer.write(
+                orjson.dumps(said, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+            )
+        if dry_run and prepared.blocking:
+            raise typer.Exit(1)
+
+
+def _refuse_while_it_runs(run: RunFolder) -> None:
+    """Refuse a run that another process writes to: its accounts would not balance."""
+    try:
+        with (run.store / "lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return
+    except BlockingIOError as error:
+        raise PublishError(
+            f"The run {run.name} is being worked on.", "Wait until it has ended, or stop it with Ctrl-C."
+        ) from error
+
+
+@contextmanager
+def _made(target: Path, run: RunFolder) -> Iterator[ReadRun]:
+    """The run with its dataset, comparison and report made anew, so that they fit one another."""
+    from cai.cli.dataset import build_run
+    from cai.cli.report import report_run
+    from cai.reading import ReadRun
+
+    build_run(target, console=err())
+    report_run(target)
+    with ReadRun(run) as reading:
+        yield reading
+
+
+def _prepared(reading: ReadRun, repo: str, asked: _Asked, place: Path, ask_hub: bool) -> Prepared:
+    from cai.publish.gate import statements_of
+    from cai.publish.prepare import prepare
+
+    said = statements_of(reading.recipe.publish, private=not asked.target.public)
+    if asked.licence is not None:
+        said = replace(said, licence=asked.licence)
+    return prepare(
+        reading, repo, said, asked.with_store, place, asked.card, asked.forced, asked.terms, ask_hub=ask_hub
+    )
+
+
+def _refuse_blocked(prepared: Prepared, target: Path) -> None:
+    if not prepared.blocking:
+        _print_findings(prepared, err())
+        return
+    _print_findings(prepared, err())
+    names = ", ".join(dict.fromkeys(item.name for item in prepared.blocking))
+    raise PublishError(
+        f"Nothing was pushed: {names}.",
+        "Mend these, or add --force NAME --reason TEXT for each; the reason stands on the card.",
+    )
+
+
+def _hub(repo: str) -> Hub:
+    from cai.publish.hub import Hub
+
+    return Hub(repo, told=lambda line: err().print(escape(line), soft_wrap=True))
+
+
+# ---------------------------------------------------------------------- what is printed
+
+
+def _print_findings(prepared: Prepared, console: Console) -> None:
+    """What speaks against the push, and what to do; what was left out of the recipe."""
+    for item in prepared.found:
+        forced = prepared.forced.get(item.name)
+        mark = "[red]stops[/]" if item in prepared.blocking else "[yellow]forced[/]" if forced else "note"
+        console.print(f"{mark} [bold]{escape(item.name)}[/]: {escape(item.what)}", soft_wrap=True)
+        console.print(f"      {escape(item.do)}", soft_wrap=True)
+    for note in prepared.notes:
+        console.print(f"note  recipe: {escape(note)}", soft_wrap=True)
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:,.0f} {unit}" if unit == "B" else f"{count:,.1f} {unit}"
+        count /= 1000
+    return f"{count:,.2f} GB"
+
+
+def _dry_run(repo: str, prepared: Prepared, asked: _Asked, console: Console | None) -> dict[str, Any]:
+    """Show every file with its size, write the card beside the run, tell the findings.
+
+    The Hub is not asked, so the card is that of a first version.
+    """
+    from cai.publish.push import Page, changelog_with
+
+    first = changelog_with(Page(None, None, {}, None), prepared.make, prepared.overridden)
+    files = prepared.make(first)[0]
+    card = prepared.facts.run.path / "README.md"
+    card.write_bytes(next(file for file in files if file.path == card.name).read())
+    if console is not None:
+        seen = "public" if asked.target.public else "private"
+        console.print(f"[bold]{escape(repo)}[/], {seen}, {asked.target.branch}: nothing is sent.")
+        for file in sorted(files, key=lambda file: file.path):
+            console.print(f"  {_size(file.size):>10}  {escape(file.path)}", soft_wrap=True)
+        total = sum(file.size for file in files)
+        console.print(f"  {_size(total):>10}  in {len(files)} files")
+        console.print(f"The card: {escape(prepared.facts.run.shown)}/{card.name}", soft_wrap=True)
+        _print_findings(prepared, console)
+        stops = len(prepared.blocking)
+        console.print(f"[red]{stops} of these stop the push.[/]" if stops else "Nothing stops the push.")
+    return {
+        "files": [{"path": file.path, "size": file.size, "sha256": file.sha256} for file in files],
+        "card": str(card),
+        "notes": list(prepared.notes),
+        "blocking": [item.name for item in prepared.blocking],
+    }
+
+
+def _diff(repo: str, prepared: Prepared, asked: _Asked, console: Console | None) -> dict[str, Any]:
+    """Show what a push would change."""
+    from cai.publish.difference import difference
+    from cai.publish.push import foreign, look
+
+    hub = _hub(repo)
+    page: Page = look(hub, asked.target.branch)
+    files = prepared.make(page.changelog)[0]
+    found = difference(hub, page, files, foreign(hub, page, files))
+    if console is not None:
+        if page.head is None:
+            console.print(f"There is nothing at {escape(hub.url)} yet.", soft_wrap=True)
+        elif found.same:
+            console.print(f"{escape(hub.url)} is as it would be pushed.", soft_wrap=True)
+        for item in found.configs:
+            if not item.same:
+                console.print(
+                    f"  {escape(item.config)}: {item.before:,} rows, then {item.now:,}: {item.added:,} added, "
+                    f"{item.removed:,} removed, {item.changed:,} changed, of which {item.turned:,} with the "
+                    "label turned round",
+                    soft_wrap=True,
+                )
+        for word, paths in (("add", found.added), ("change", found.changed), ("remove", found.removed)):
+            for path in paths:
+                console.print(f"  {word:>6}  {escape(path)}", soft_wrap=True)
+        for line in found.in_the_way:
+            console.print(f"  [yellow]{escape(line)}[/]", soft_wrap=True)
+        for line in found.card:
+            colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
+            console.print(f"[{colour}]{escape(line)}[/]" if colour else escape(line), soft_wrap=True)
+    return found.as_json()
+
+
+def _push(repo: str, prepared: Prepared, asked: _Asked, console: Console | None) -> Pushed:
+    from cai.publish.prepare import PAGE
+    from cai.publish.push import push
+
+    done = push(
+        _hub(repo),
+        asked.target,
+        prepared.make,
+        asked.message,
+        prepared.overridden,
+        overwrite=PAGE in asked.forced,
+    )
+    if console is not None:
+        if done.what == "unchanged":
+            console.print(f"Nothing to push: {escape(done.url)} holds this already (version {done.version}).")
+        else:
+            word = "Proposed" if done.what == "proposed" else "Pushed"
+            tag = f", tag {escape(done.tag)}" if done.tag else ""
+            console.print(f"{word} version {done.version}{tag}: {escape(done.url)}", soft_wrap=True)
+            for line in done.changed:
+                console.print(f"  {escape(line)}", soft_wrap=True)
+    return done
