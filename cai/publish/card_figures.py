@@ -8,6 +8,7 @@ What this module does not know: where on the card its parts stand (card.md.j2), 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from cai.compare import Comparison
@@ -117,9 +118,10 @@ def accounts(facts: CardFacts) -> Markdown:
     found = facts.summary
     excluded = sum(found["excluded"].values())
     balance = "They balance." if not facts.unbalanced else "**They do not balance.**"
+    failed = f" ({facts.fates.quarantined:,} of these failed)" if facts.fates.quarantined else ""
     lines = [
         f"{found['rows']:,} source rows = {found['finished']:,} finished + {excluded:,} excluded + "
-        f"{found['not_finished']:,} not finished ({facts.fates.quarantined:,} of these failed). {balance}"
+        f"{found['not_finished']:,} not finished{failed}. {balance}"
     ]
     reasons = table(
         ["excluded because", "rows"], ((word(k), v) for k, v in found["excluded"].items()), numbers=[1]
@@ -172,8 +174,14 @@ def figures(facts: CardFacts) -> Markdown:
         return Markdown(
             "The labels of this dataset were not compared with human ones; nothing is known of their quality."
         )
-    report = " `report.html` has all figures and the rows behind them, `comparison.json` the numbers."
-    return Markdown(markdown(facts.comparison).rstrip() + "\n\n" + report.strip())
+    said = tuple(item for item in facts.comparison.verdict if not item.startswith("Next:"))  # for its maker
+    rest = "`report.html` has all figures and the rows behind them, `comparison.json` the numbers."
+    verdict, *tables, note = markdown(replace(facts.comparison, verdict=said)).rstrip().split("\n\n")
+    shown, folded = tables[:1], tables[1:]
+    if folded:
+        opening = summary("Baselines, subsets, principles, harm, revisions, who is right")
+        folded = [f"<details>\n{opening}", *folded, "</details>"]
+    return Markdown("\n\n".join([verdict, *shown, *folded, f"{note} {rest}"]))
 
 
 def limits(facts: CardFacts, scanned: ScanReport | None) -> list[Markdown]:
@@ -347,7 +355,9 @@ def _licence(facts: CardFacts, statements: Statements) -> Markdown:
     found = statements.licences(facts)
     if not found:
         return plain("No licence is stated for this dataset.")
-    from_source = "" if statements.licence is not None else ", carried over from the source"
+    from_source = (
+        ", as the publisher states" if statements.licence is not None else ", carried over from the source"
+    )
     name = f" ({plain(statements.licence_name)})" if statements.licence_name else ""
     return Markdown(f"This dataset: {', '.join(word(item) for item in found)}{name}{from_source}.")
 

@@ -63,13 +63,15 @@ def named_sources(facts: CardFacts) -> Markdown:
 def _source(source: SourceFacts) -> str:
     if source.hub:
         return link(source.hub, f"{HUB}/datasets/{source.hub}")
-    return f"local files ({word(source.name)})"
+    return f"{word(source.name)} (local files)"
 
 
 def source_sentences(facts: CardFacts) -> Iterator[Markdown]:
     """Where the rows came from, a sentence a source."""
     for source in dict.fromkeys(facts.sources):
-        parts: list[str] = [Markdown(f"Rows: {_source(source)}")]
+        parts: list[str] = [Markdown(f"**Rows.** {_source(source)}")]
+        if source.hub and source.local:
+            parts.append("from a local copy")
         if source.revision:
             parts.append(Markdown(f"at revision {word(source.revision)}"))
         for name, chosen in (("subsets", source.subsets), ("splits", source.splits)):
@@ -102,9 +104,16 @@ def _revising(facts: CardFacts, section: ReviseSection) -> Markdown:
         Markdown(
             f"**Revision.** {which[0].upper()}{which[1:]} was {how} by {_model(facts, 'revise')}, in {rounds};"
         ),
-        "each round drew one principle of the constitution. A revision that is cut off, empty, a refusal to "
-        "rewrite, or talks about the rewriting is not used.",
+        "each round drew one principle of the constitution.",
+        Markdown(_unusable(facts)),
     )
+
+
+def _unusable(facts: CardFacts) -> str:
+    bad = "that is empty, cut off or repetitive, shows the critique or another turn, or declines to rewrite"
+    if facts.summary["settings"].get("include_flagged_revisions"):
+        return f"A revision {bad} carries a flag (`revision_flags`)."
+    return f"A revision {bad} was not used."
 
 
 def _judging(facts: CardFacts, section: FeedbackSection) -> Iterator[Markdown]:

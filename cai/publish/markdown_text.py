@@ -22,7 +22,7 @@ _ESCAPED = str.maketrans(
         **{letter: f"&#{ord(letter)};" for letter in "\\&<>$"},
     }
 )
-_BLOCK = re.compile(r"^([-+=])|^([0-9]{1,9})([.)])")
+_BLOCK = re.compile(r"^([-+=])(?![0-9])|^([0-9]{1,9})([.)])(?=\s|$)")
 
 
 class Markdown(str):

@@ -42,6 +42,7 @@ WRITTEN = (
     ("feedback", "judgements", "said"),
     ("feedback", "judgements", "reasoning"),
     ("harm", "said"),
+    ("thoughts", "text"),
 )
 """The columns of traces that hold what a model wrote."""
 OWN = ["prompt", "responses", "fields"]
