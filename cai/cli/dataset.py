@@ -1,12 +1,13 @@
-"""`cai dataset`: build a run's dataset from its store.
+"""`cai dataset`: build a run's dataset from its store, and write it in other formats.
 
-What this module does not know: the configs and their columns (cai/dataset).
+What this module does not know: the configs and their columns, the formats (cai/dataset).
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,6 +15,18 @@ from rich.markup import escape
 
 from cai.cli.console import err
 from cai.errors import RunError
+
+if TYPE_CHECKING:
+    from cai.dataset import DatasetSummary
+
+
+class Format(StrEnum):
+    """The formats of cai/dataset/formats.py."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+    OPENRLHF = "openrlhf"
+    AXOLOTL = "axolotl"
 
 
 def enter(app: typer.Typer) -> None:
@@ -23,13 +36,54 @@ def enter(app: typer.Typer) -> None:
 
 def dataset(
     target: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    form: Annotated[
+        Format | None, typer.Option("--format", help="Write it in this format too.", show_default=False)
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(help="With --format: this config only; by default every one that the format takes."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="With --format: where to; by default RUN/exports/FORMAT."),
+    ] = None,
 ) -> None:
-    """Build the dataset from what is finished."""
-    build_run(target, console=err())
+    """Build the dataset from what is finished.
+
+    With --format it is then written as JSON lines, as CSV, or as pairs for OpenRLHF or Axolotl.
+    """
+    if form is None and (config is not None or out is not None):
+        raise typer.BadParameter("--config and --out are for --format", param_hint="--format")
+    place = _dataset_alone(target)
+    if place is None or form is None:
+        place = build_run(target, console=err())
+    if form is not None:
+        beside = place.parent if place.name == "dataset" else place
+        _export(place, form, config, out or beside / "exports" / form, err())
 
 
-def build_run(target: Path, console: Console) -> None:
-    """Build a run's dataset and say what is in it. Raises: CaiError."""
+def _dataset_alone(target: Path) -> Path | None:
+    """The dataset of a folder that holds no run to build it from, or is itself one, as published."""
+    from cai.run_folder import RunFolder
+
+    run = RunFolder(target.resolve())
+    if run.store.is_dir() and run.frozen.is_dir():
+        return None
+    return next((place for place in (run.dataset, run.path) if (place / "summary.json").is_file()), None)
+
+
+def _export(place: Path, form: str, config: str | None, out: Path, console: Console) -> None:
+    from cai.dataset.formats import export
+
+    for written in export(place, form, out, config):
+        console.print(
+            f"{written.config}, {written.split}: {written.rows:,} rows in {escape(str(written.path))}",
+            soft_wrap=True,
+        )
+
+
+def build_run(target: Path, console: Console) -> Path:
+    """Build a run's dataset and say what is in it; its folder. Raises: CaiError."""
     from cai.dataset import build_dataset
     from cai.reading import ReadRun
     from cai.run_folder import open_run
@@ -57,3 +111,16 @@ def build_run(target: Path, console: Console) -> None:
             )
         if summary.not_finished:
             console.print(f"{summary.not_finished:,} rows are not finished and not in it.", soft_wrap=True)
+        _say_leaks(summary, place, console)
+        return run.run.dataset
+
+
+def _say_leaks(summary: DatasetSummary, place: str, console: Console) -> None:
+    if not summary.leaks.leaks:
+        return
+    done = "dropped from" if summary.settings["leakage"] == "drop" else "left in"
+    console.print(
+        f"{len(summary.leaks.leaks):,} rows of train have a prompt of another split, or nearly, and are {done} "
+        f"the configs to train on; each is named in {place}/leaked.jsonl",
+        soft_wrap=True,
+    )

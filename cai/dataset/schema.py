@@ -27,7 +27,17 @@ from cai.dataset.column import TEXT, TEXTS, Column, arrow_schema, label, message
 from cai.dataset.shared_columns import CONSTITUTION, HARM, IDENTITY, JUDGE, QUALITY
 from cai.dataset.trace_columns import TRACES
 
-__all__ = ["ABOUT", "CONFIGS", "OPTIONAL", "TRAINED_ON", "TRAINERS", "Column", "arrow_schema", "columns"]
+__all__ = [
+    "ABOUT",
+    "CONFIGS",
+    "OPTIONAL",
+    "PAIRS",
+    "TRAINED_ON",
+    "TRAINERS",
+    "Column",
+    "arrow_schema",
+    "columns",
+]
 
 FINISHES = ("stop", "length", "too_long")
 LABELLERS = ("ai", "human")
@@ -147,6 +157,9 @@ CONFIGS: dict[str, tuple[Column, ...]] = {
     "traces": TRACES,
 }
 
+PAIRS = ("preferences", "preferences-human", "preferences-sampled", "revisions")
+"""The configs of pairs: a prompt, chosen, rejected."""
+
 TRAINED_ON = tuple(config for config in CONFIGS if config != "traces")
 """The configs to train on."""
 
@@ -165,7 +178,7 @@ OPTIONAL: dict[str, tuple[Column, str, frozenset[str]]] = {
     "clamp": (
         CLAMPED,
         "ai_probability",
-        frozenset({"preferences", "preferences-human", "preferences-sampled", "revisions"}),
+        frozenset(PAIRS),
     ),
     "margin": (MARGIN, "ai_probability", frozenset({"preferences", "preferences-sampled", "revisions"})),
 }
