@@ -94,8 +94,7 @@ def base_completions(prompts: Sequence[str], given: argparse.Namespace) -> list[
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
-    model: Any = AutoModelForCausalLM.from_pretrained(given.model, dtype=dtype)
+    model: Any = AutoModelForCausalLM.from_pretrained(given.model, dtype=torch.float32)  # as TRL loads it
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return complete(model.to(device), AutoTokenizer.from_pretrained(given.model), prompts, given)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cai.conversation import Turn
 from cai.source import Row
-from tests.test_dataset_inputs import a_round, build, human, outcome, revised, revision, row
+from tests.test_dataset_inputs import a_round, build, human, outcome, recipe, revised, revision, row
 from tests.trl_training import STEPS, TRAINERS, Trained, load, train_on, train_two_steps
 
 BAD_TURN = " Take all the wool you can carry."
@@ -29,7 +30,10 @@ def _rows() -> list[Row]:
     ]
     rows += [
         row(number, split="test", prompt=(Turn("user", text),))
-        for number, text in ((6, " What do goats eat in winter?"), (7, " Who built the first lighthouse, and why?"))
+        for number, text in (
+            (6, " What do goats eat in winter?"),
+            (7, " Who built the first lighthouse, and why?"),
+        )
     ]
     return rows
 
@@ -37,7 +41,10 @@ def _rows() -> list[Row]:
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset with rows in every config to train on."""
-    run = tmp_path_factory.mktemp("run")
+    return _dataset(tmp_path_factory.mktemp("run"))
+
+
+def _dataset(run: Path, **settings: Any) -> Path:
     rows = _rows()
     outcomes = [
         outcome(
@@ -48,7 +55,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         for one in rows
     ]
-    build(run, rows, outcomes)
+    build(run, rows, outcomes, recipe(**settings))
     return run / "dataset"
 
 
@@ -145,6 +152,18 @@ def test_no_config_has_a_margin_and_trl_would_subtract_one_if_it_had(dataset: Pa
         less = plain.compute_loss(model, dict(batch))
     assert bare == pytest.approx(float(-torch.nn.functional.logsigmoid(gap).mean()), abs=1e-6)
     assert less == pytest.approx(float(-torch.nn.functional.logsigmoid(gap - 2.0).mean()), abs=1e-6)
+
+
+def test_a_margin_that_was_asked_for_is_the_log_odds_that_trl_subtracts(
+    scratch: Path, tmp_path: Path
+) -> None:
+    rows = load(str(_dataset(tmp_path, margin=True)), "preferences", scratch)
+    odds = [math.log(p / (1 - p)) for p in rows["ai_probability"]]
+    assert rows["margin"] == pytest.approx(odds, rel=1e-5)
+    trained = train_on(rows, "Reward", scratch)
+    assert "margin" in trained.used
+    for handed in trained.batch["margin"].tolist():
+        assert any(handed == pytest.approx(gap, rel=1e-5) for gap in odds)
 
 
 def test_kto_is_handed_both_kinds_of_completion(dataset: Path, scratch: Path) -> None:
