@@ -60,6 +60,7 @@ def compare(dataset_folder: Path, planted: Mapping[str, Planted] | None = None) 
         rows=summary["rows"],
         finished=summary["finished"],
         not_finished=summary["not_finished"],
+        shortened=summary.get("shortened", 0),
         excluded=summary["excluded"],
         agreement=agreement.agreement(human.pairs["label"], human.pairs["cluster"]),
         kappa=agreement.kappa(human.pairs["label"], second, human.pairs["cluster"], seed),

@@ -274,7 +274,7 @@ class Comparison:
 
     `form`: FORM. `verdict`: one paragraph in plain words, by sentence (verdict.py). `generation`,
     `settings`: the dataset's. `rows`, `finished`, `not_finished`, `excluded` (reason -> rows): its
-    accounts. `agreement`, `kappa`, `main`, `breakdowns`, `calibration`, `biases` (human, ai, ai
+    accounts; `shortened`: finished rows that were judged without their oldest turns. `agreement`, `kappa`, `main`, `breakdowns`, `calibration`, `biases` (human, ai, ai
     given human, other judges), `principles`, `matrices`, `harm`, `lists`, `disagreements` (the
     best supported, with texts): about the human pairs, labels by the first judge. `judging`: kind
     of pair -> Judging of the first judge, kinds that were judged only; `other_judges`: each other
@@ -291,6 +291,7 @@ class Comparison:
     rows: int
     finished: int
     not_finished: int
+    shortened: int
     excluded: dict[str, int]
     agreement: Agreement
     kappa: Estimate

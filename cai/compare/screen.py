@@ -101,8 +101,9 @@ def _verdict(console: Console, comparison: Comparison) -> None:
 def _accounts(console: Console, comparison: Comparison) -> None:
     found = comparison.agreement
     excluded = sum(comparison.excluded.values())
+    shortened = f" ({comparison.shortened:,} without their oldest turns)" if comparison.shortened else ""
     text = (
-        f"{comparison.rows:,} rows: {comparison.finished:,} finished, {comparison.not_finished:,} not, "
+        f"{comparison.rows:,} rows: {comparison.finished:,} finished{shortened}, {comparison.not_finished:,} not, "
         f"{excluded:,} excluded. {found.judged:,} human pairs judged: {found.labelled:,} labelled, "
         f"{found.tied:,} tied, {found.abstained:,} abstained."
     )

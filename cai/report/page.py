@@ -189,6 +189,7 @@ def _made(comparison: Comparison) -> Html:
     accounts = [
         ["source rows", f"{comparison.rows:,}"],
         ["finished", f"{comparison.finished:,}"],
+        *([["of these without their oldest turns", f"{comparison.shortened:,}"]] if comparison.shortened else []),
         ["not finished", f"{comparison.not_finished:,}"],
         *excluded,
     ]
