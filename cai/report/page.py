@@ -186,10 +186,12 @@ def _sentences(verdict: Sequence[str]) -> list[Html]:
 
 def _made(comparison: Comparison) -> Html:
     excluded = [[f"excluded: {reason}", f"{count:,}"] for reason, count in comparison.excluded.items()]
+    lost = [["of these without their oldest turns", f"{comparison.shortened:,}"]]
+    shortened = lost if comparison.shortened else []
     accounts = [
         ["source rows", f"{comparison.rows:,}"],
         ["finished", f"{comparison.finished:,}"],
-        *([["of these without their oldest turns", f"{comparison.shortened:,}"]] if comparison.shortened else []),
+        *shortened,
         ["not finished", f"{comparison.not_finished:,}"],
         *excluded,
     ]
