@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from cai.engine.connection import Gate
 from cai.engine.encoding import load_encoder
+from cai.engine.gate import Gate
 from cai.engine.server import ServerEngine
 from cai.errors import (
     CaiError,

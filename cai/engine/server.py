@@ -4,9 +4,7 @@ A request is made to exact token ids here (cai/engine/encoding.py) and goes to `
 requests that are scored together go in one call. A prompt that does not fit into the context is
 answered `too_long` without travelling, because one such prompt would spoil its whole call.
 
-When it opens, the engine finds out what the server can do: which model and context it has,
-whether it takes token ids and gives the log-probabilities of given tokens, and whether its
-tokenizer makes the same ids of the same text. Where ids are not taken, or no tokenizer is at
+When it opens, the engine finds out what the server can do (cai/engine/server_contact.py). Where ids are not taken, or no tokenizer is at
 hand, requests go to `/v1/chat/completions` as messages: the server's own rendering, beginnings of
 answers by `continue_final_message`, options among the 20 most probable tokens. The log says so.
 
@@ -20,20 +18,17 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-import orjson
-
-from cai.engine.breaker import Place
 from cai.engine.connection import Connection
-from cai.engine.encoding import Encoder, load_encoder
+from cai.engine.encoding import Encoder
 from cai.engine.fault_kinds import Status
 from cai.engine.fingerprint import Fingerprint
 from cai.engine.identity import Identity
 from cai.engine.position import Position
+from cai.engine.server_contact import FirstContact
 from cai.engine.server_fingerprint import Canaries
-from cai.engine.server_position import OPTION_IDS, TOKEN_IDS, TOKENIZE, ServerProbe
+from cai.engine.server_position import ServerProbe
 from cai.engine.thoughts import answered
 from cai.engine.wire import (
     MAX_OPTION_TOKENS,
@@ -50,28 +45,17 @@ from cai.engine.wire import (
     stream_body,
 )
 from cai.errors import EngineAnswerError, EngineError, EngineRefusedError
-from cai.parts import Message, Part
 from cai.recipe import EngineSection
-from cai.request import Completion, GenerateRequest, Sampling, ScoreRequest, Scores
-from cai.template import Rendered
+from cai.request import Completion, GenerateRequest, ScoreRequest, Scores
 
 _log = logging.getLogger("cai")
-
-_PROBE_TEXT = (
-    "This sentence's words, 12 or more of them, have to be cut into tokens; isn't that so?\n\n"
-    "    def f(x): return x[0] + 3.14  # naïve, größer, 日本語, Привет, “quoted” … 😀\n"
-    "Which response is more honest, harmless and helpful? Consider privacy, illegality, evasiveness."
-)
-PROBE_TOKENS = 64
-"""The length of the probe: vLLM 0.32 on some CPUs dies of a first prompt of a few tokens."""
 
 
 class ServerEngine:
     """The model of a recipe's `section`, at its `urls`.
 
     `date`: the ISO date that a chat template asking for the day is told; `run`: how a person names
-    the run, for hints. `faults` counts what
-    went wrong on the wire, by kind, what was tried again included.
+    the run, for hints. `faults` counts what went wrong on the wire, by kind, what was tried again included.
     """
 
     identity: Identity
@@ -108,12 +92,12 @@ class ServerEngine:
         """
         self._connection.open()
         try:
-            models = [await self._model_at(place) for place in self._connection.places]
-            lengths = [m["max_model_len"] for m in models if isinstance(m.get("max_model_len"), int)]
-            self.context_tokens = min(lengths) if lengths else None
-            self._encoder = await asyncio.to_thread(self._find_encoder, models[0].get("root"))
-            if self._encoder is not None:
-                await self._check(self._encoder)
+            found = await FirstContact(self.name, self._connection, self._section, self._date).make()
+            self._encoder, self.context_tokens, self._offers = (
+                found.encoder,
+                found.context_tokens,
+                found.offers,
+            )
             self._canaries = Canaries(
                 self.name, self._connection, self._section, self._encoder, self.context_tokens
             )
@@ -279,143 +263,6 @@ class ServerEngine:
     def _raise_unless_too_long(self, error: Status) -> None:
         if not is_too_long(error.status, error.body):
             raise self._connection.mapped(error) from error
-
-    async def _model_at(self, place: Place) -> dict[str, Any]:
-        """What a server says of the model. Raises: EngineError, listing what it has instead."""
-        try:
-            answer = await self._connection.ask(place, "/v1/models")
-        except Status as error:
-            raise self._connection.mapped(error, place) from error
-        data = answer.get("data")
-        models = [model for model in data if isinstance(model, dict)] if isinstance(data, list) else []
-        for model in models:
-            if model.get("id") == self._section.model:
-                return model
-        offered = ", ".join(str(model.get("id")) for model in models) or "none"
-        raise EngineRefusedError(
-            f"The server at {place.url} has no model {self._section.model!r}; it has: {offered}.",
-            f"Set `model` of engine {self.name!r} to one of these, or start the server with another.",
-        )
-
-    def _find_encoder(self, root: Any) -> Encoder | None:
-        """The encoder of the section's tokenizer, or of the model's folder, or none within reach."""
-        section = self._section
-        place = section.tokenizer or section.path
-        if place is None and isinstance(root, str) and (Path(root) / "tokenizer_config.json").is_file():
-            place = root
-        known = place is not None
-        try:
-            files_of = place or section.model
-            return load_encoder(
-                files_of, section.revision, section.form, section.template_args, self._date, section.thinking
-            )
-        except EngineRefusedError as error:
-            if known:
-                raise
-            if section.form == "completion":
-                raise EngineRefusedError(
-                    f"Engine {self.name!r} needs its model's tokenizer: {error.problem}", error.remedy
-                ) from error
-            self._say_chat(f"no tokenizer is at hand ({error.problem})")
-            return None
-
-    async def _check(self, encoder: Encoder) -> None:
-        """Find out whether token ids mean the same to every server, and are taken.
-
-        Raises: EngineRefusedError where they mean something else.
-        """
-        probe = _probe("text" if self._section.form == "completion" else "user")
-        ids = encoder.encode(probe)
-        for place in self._connection.places:
-            await self._check_tokenizer(place, encoder, probe, ids)
-        short = ids[: min(PROBE_TOKENS, (self.context_tokens or PROBE_TOKENS) - 1)]
-        tokens = sorted(set(ids))[:2]
-        body = score_body(self._section.model, [short, short], tokens)
-        for place in self._connection.places:
-            why = ""
-            try:
-                if not _tells(await self._connection.ask(place, "/v1/completions", body), tokens):
-                    why = "it does not give what `logprob_token_ids` asks for"
-            except Status as error:
-                refusal = self._connection.mapped(error, place)
-                if error.status in (401, 403):
-                    raise refusal from error
-                why = refusal.problem
-            self._offers[TOKEN_IDS] = self._offers[OPTION_IDS] = not why
-            if why and self._section.form == "completion":
-                raise EngineRefusedError(
-                    f"The server at {place.url} does not take token ids and `logprob_token_ids`: {why}",
-                    "A base model needs vLLM 0.32 or newer.",
-                )
-            if why:
-                self._encoder = None
-                self._say_chat(f"{place.url} does not take token ids and `logprob_token_ids` ({why})")
-                return
-
-    async def _check_tokenizer(
-        self, place: Place, encoder: Encoder, probe: GenerateRequest, ids: list[int]
-    ) -> None:
-        """Hold our ids against the server's, where it has `/tokenize`. Raises: EngineRefusedError."""
-        body = {"model": self._section.model, "prompt": encoder.text(probe), "add_special_tokens": False}
-        theirs = await self._tokenized(place, body)
-        self._offers[TOKENIZE] = theirs is not None
-        if theirs is not None and theirs != ids[-len(theirs) :]:
-            raise EngineRefusedError(
-                f"The server at {place.url} makes other tokens of the same text than the tokenizer here does.",
-                f"Set `tokenizer` of engine {self.name!r} to that of the model that the server has.",
-            )
-        if theirs is None or self._section.form != "chat":
-            return
-        del body["prompt"]
-        chat = await self._tokenized(
-            place,
-            {
-                **body,
-                "messages": [{"role": "user", "content": _PROBE_TEXT}],
-                "add_generation_prompt": True,
-                "chat_template_kwargs": self._section.template_args,
-            },
-        )
-        # Ours may begin with a BOS and end with the closing of a block of thinking where theirs does not.
-        if chat is not None and chat not in (ids[: len(chat)], ids[1 : len(chat) + 1]):
-            _log.warning(
-                "engine %s: %s has another chat template than the tokenizer here; the one here is used.",
-                self.name,
-                place.url,
-            )
-
-    async def _tokenized(self, place: Place, body: dict[str, Any]) -> list[int] | None:
-        """What a server's `/tokenize` gives, or None where it has none."""
-        try:
-            tokens = (await self._connection.ask(place, "/tokenize", orjson.dumps(body))).get("tokens")
-        except Status:
-            return None
-        return tokens if isinstance(tokens, list) and tokens else None
-
-    def _say_chat(self, why: str) -> None:
-        _log.warning(
-            "engine %s: %s, so requests go to /v1/chat/completions. The server renders them: beginnings of"
-            " answers, special tokens inside texts and options beyond the 20 most probable tokens are up to it.",
-            self.name,
-            why,
-        )
-
-
-def _probe(role: Any) -> GenerateRequest:
-    message = Message(role, (Part(_PROBE_TEXT, "template", "probe"),))
-    return GenerateRequest("probe", Rendered((message,), ()), Sampling(max_tokens=1))
-
-
-def _tells(answer: dict[str, Any], tokens: list[int]) -> bool:
-    """Whether an answer holds the log-probability of each token, by its id, for two prompts."""
-    try:
-        return all(
-            f"token_id:{token}" in choice["logprobs"]["top_logprobs"][0]
-            for choice in (answer["choices"][0], answer["choices"][1])
-            for token in tokens
-        )
-    except (KeyError, IndexError, TypeError):
-        return False
 
 
 def _served_at(section: EngineSection) -> str:
