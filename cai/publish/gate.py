@@ -108,7 +108,7 @@ def findings(
         *_accounts(facts),
         *_judge(facts),
         *_rows(facts),
-        *_licence(said.licences(facts)),
+        *_licence(said.licences(facts), said.licence_name),
         *_languages(said.spoken(facts)),
         *_terms(model_terms(facts, said)),
         *_principles(facts.constitutions.values()),
@@ -244,7 +244,7 @@ def _rows(facts: CardFacts) -> Iterator[Finding]:
 # ---------------------------------------------------------------------- rights
 
 
-def _licence(stated: Iterable[str]) -> Iterator[Finding]:
+def _licence(stated: Iterable[str], name: str | None) -> Iterator[Finding]:
     items = list(stated)
     if not items or all(item.lower() in NOT_STATED for item in items):
         yield Finding(
@@ -255,6 +255,13 @@ def _licence(stated: Iterable[str]) -> Iterator[Finding]:
             "state a licence that the source allows (`publish: {licence: cc-by-4.0}`, say).",
         )
         return
+    if "other" in items and not name:
+        yield Finding(
+            "unknown-licence",
+            True,
+            "The licence 'other' has no name.",
+            "State `licence_name` and `licence_link` in the recipe's `publish` section.",
+        )
     for item in items:
         if item not in licences():
             yield Finding(
