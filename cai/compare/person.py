@@ -43,6 +43,7 @@ from cai.compare.person_figures import (
 )
 from cai.errors import CaiError
 from cai.review.key import Answers, Cell, Key, read_key, read_reviewers
+from cai.review.verdicts import verdict
 
 Floats = NDArray[np.float64]
 CONFIDENCE = 0.95
@@ -170,7 +171,7 @@ def accuracy(parts: Parts, label: str) -> Part:
 
 def person_figures(key: Key, reviewers: Sequence[Answers]) -> PersonFigures:
     """The figures of a sheet and everybody's answers to it."""
-    verdicts = {item.item: _verdict(item.item, reviewers) for item in key.items}
+    verdicts = {item.item: verdict(item.item, reviewers) for item in key.items}
     said = Counter(verdicts.values())
     strata = _collapsed(key, verdicts)
     labelled: tuple[Cell, ...] = ("differ", "agree")
@@ -211,16 +212,6 @@ def person_of_run(review_folder: Path, generation: str, tie_threshold: float) ->
         _log.warning("the review in %s is of labels that have changed since; it is left out.", review_folder)
         return None
     return person_figures(key, reviewers)
-
-
-def _verdict(item: str, reviewers: Sequence[Answers]) -> str:
-    """1, 2, equal, both-bad, split, skip or blank: what people say of an item, together."""
-    given = [answers.answers[item] for answers in reviewers if item in answers.answers]
-    real = Counter(answer for answer in given if answer != "skip")
-    if not real:
-        return "skip" if given else "blank"
-    answer, count = real.most_common(1)[0]
-    return answer if 2 * count > real.total() else "split"
 
 
 def _collapsed(key: Key, verdicts: Mapping[str, str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ build that fails leaves the old one as it was.
 
     dataset/<config>/<split>-00000.parquet   the configs of schema.py that have rows
     dataset/excluded.jsonl                   one line for each excluded row: reason, where, original
+    dataset/person.jsonl                     one line for each row that people reviewed, if any: what they said
     dataset/leaked.jsonl                     one line for each row of train whose prompt another split has
     dataset/summary.json                     the accounts (summary.py)
     dataset/README.md                        what `datasets` needs to open the configs
@@ -37,6 +38,7 @@ from cai.dataset.writer import ConfigWriter
 from cai.errors import RunError, StoreError
 from cai.outcome import Feedback, Outcome, outcome_digest, read_outcome
 from cai.recipe import DatasetSection, Recipe
+from cai.review import Reviewed, reviewed_rows
 from cai.shortening import OLDEST_TURNS_DROPPED
 from cai.source import Excluded, Row
 from cai.store import Store
@@ -50,9 +52,10 @@ def build_dataset(
     `items`: the source, in its own order. Rows without an outcome under `generation` are counted
     as not finished. The recipe's `dataset` section and the names of its engines are used as they
     are now, not as they were frozen.
-    A noise floor that was measured (`noise.json`) raises the tie threshold.
+    A noise floor that was measured (`noise.json`) raises the tie threshold; what people answered to a
+    review (`review/`) stands beside the labels.
     Raises: StoreError for an outcome of another form, RunError for an unreadable noise floor,
-    SourceError, OSError.
+    ReviewError for an unreadable review, SourceError, OSError.
     """
     making = _making(run_folder, recipe)
     summary = DatasetSummary(generation, making.settings)
@@ -88,6 +91,7 @@ class _Making:
     dataset: DatasetSection
     judges: list[str]
     kinds: frozenset[str]
+    reviewed: dict[str, Reviewed]
     settings: dict[str, Any]
 
     @property
@@ -95,18 +99,24 @@ class _Making:
         """The judge that makes the labels."""
         return self.judges[0]
 
+    def person(self, row: str) -> bool | None:
+        """Whether people who reviewed a row's pair prefer the human's choice."""
+        return self.reviewed[row].prefers_human if row in self.reviewed else None
+
 
 def _making(run_folder: Path, recipe: Recipe) -> _Making:
     floor = _noise_floor(run_folder / "noise.json")
     asked = recipe.dataset.tie_threshold
     dataset = recipe.dataset.model_copy(update={"tie_threshold": max(asked, floor or 0.0)})
     judges = recipe.judges() if recipe.feedback else []
+    reviewed = reviewed_rows(run_folder / "review")
     reviser = recipe.engine_for("revise") if recipe.revise else None
     settings = {
         "seed": recipe.seed,
         **dataset.model_dump(),
         "recipe_tie_threshold": asked,
         "noise_floor": floor,
+        "reviewed": len(reviewed),
         "judges": judges,
         "reviser": reviser,
         "same_model": bool(judges)
@@ -114,7 +124,7 @@ def _making(run_folder: Path, recipe: Recipe) -> _Making:
         and _model(recipe, reviser) == _model(recipe, judges[0]),
     }
     kinds = frozenset(recipe.feedback.pairs if recipe.feedback else ())
-    return _Making(dataset, recipe.judges(), kinds, settings)
+    return _Making(dataset, recipe.judges(), kinds, reviewed, settings)
 
 
 def _model(recipe: Recipe, engine: str) -> tuple[str, str]:
@@ -151,6 +161,7 @@ class _Files:
             config: ConfigWriter(folder / config, columns(config, settings)) for config in CONFIGS
         }
         self._excluded = folder / "excluded.jsonl"
+        self._person: IO[bytes] | None = None
         self._stack = ExitStack()
         self.excluded: IO[bytes]
 
@@ -162,6 +173,14 @@ class _Files:
 
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
+
+    def add_person(self, row: Row, reviewed: Reviewed) -> None:
+        """Write what people said of a row's pair; the file is made with the first."""
+        if self._person is None:
+            self._person = self._stack.enter_context(self._excluded.with_name("person.jsonl").open("wb"))
+        line = {"row_id": row.id, "subset": row.subset, "split": row.split, "line": row.line}
+        line |= {"said": reviewed.said, "answers": reviewed.answers}
+        self._person.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
 
 @contextmanager
@@ -192,6 +211,8 @@ def _add(item: Row | Excluded, making: _Making, summary: DatasetSummary, files: 
     if outcome is None:
         summary.miss()
         return
+    if item.id in making.reviewed:
+        files.add_person(item, making.reviewed[item.id])
     outcome = named_as_now(outcome, making.judges)
     if outcome.turns_dropped:
         item = replace(item, flags=(*item.flags, OLDEST_TURNS_DROPPED))
@@ -254,8 +275,8 @@ def _add_preferences(
     harm = records.harm_by_response(outcome, making.judge)
     for feedback in found:
         if feedback.kind == "human":
-            pair = train_records.human_pair(row, feedback, harm)
-            for config, record in train_records.pair_rows(pair, making.dataset):
+            pair = train_records.human_pair(row, feedback, harm, making.person(row.id))
+            for config, record in train_records.pair_rows(pair, making.dataset, bool(making.reviewed)):
                 files.configs[config].add(row.split, record)
         elif feedback.kind == "sampled":
             sampled = train_records.sampled_preference(row, feedback, finishes, making.dataset)
@@ -265,10 +286,10 @@ def _add_preferences(
 
 def _mix_in(row: Row, making: _Making, summary: DatasetSummary, files: _Files) -> None:
     """A row that nothing was asked of, in the human's order, where the recipe mixes its subset in."""
-    pair = train_records.mixed_in(row)
+    pair = train_records.mixed_in(row, making.person(row.id))
     if pair is None or pattern_of(row.subset, making.dataset.mix) is None:
         return
-    for config, record in train_records.mixed_rows(pair, making.dataset, making.kinds):
+    for config, record in train_records.mixed_rows(pair, making.dataset, making.kinds, bool(making.reviewed)):
         summary.human_labelled[config] += 1
         files.configs[config].add(row.split, record)
 

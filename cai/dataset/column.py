@@ -37,7 +37,11 @@ class Column:
 
     def stored(self, value: Any) -> Any:
         """A record's value as a file holds it. Raises: ValueError for a name that is not listed."""
-        return self.names.index(value) if self.names and value is not None else value
+        if not self.names or value is None:
+            return value
+        if value not in self.names:
+            raise ValueError(f"{value!r} in {self.name}")
+        return self.names.index(value)
 
 
 def records(name: str, doc: str, *inside: Column) -> Column:

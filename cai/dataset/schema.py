@@ -174,6 +174,12 @@ MARGIN = Column(
     "log-odds of `ai_probability`, which is first brought within 0.0001 and 0.9999; 0: not judged",
 )
 
+PERSON = Column(
+    "person_prefers_chosen",
+    pa.bool_(),
+    "whether the people who reviewed the pair (`cai review`) prefer `chosen`; null: not asked, or undecided",
+)
+
 OPTIONAL: dict[str, tuple[Column, str, frozenset[str]]] = {
     "clamp": (
         CLAMPED,
@@ -181,6 +187,7 @@ OPTIONAL: dict[str, tuple[Column, str, frozenset[str]]] = {
         frozenset(PAIRS),
     ),
     "margin": (MARGIN, "ai_probability", frozenset({"preferences", "preferences-sampled", "revisions"})),
+    "reviewed": (PERSON, "both_harmful", frozenset({"preferences", "preferences-human"})),
 }
 """Columns that stand only where a setting of `summary.json` asks for them: setting -> column, the
 column that it follows, the configs that have it. (TRL's RewardTrainer subtracts any `margin` that it

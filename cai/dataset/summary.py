@@ -6,7 +6,8 @@ Written as `dataset/summary.json`:
     generation         digest of the frozen inputs that the dataset was built from
     settings           the recipe's seed and its `dataset` section, with `tie_threshold` the larger of
                        `recipe_tie_threshold` and `noise_floor` (null: not measured); `judges` (the
-                       first makes the labels), `reviser`, `same_model` (whether they are one engine)
+                       first makes the labels), `reviser`, `same_model` (whether they are one engine),
+                       `reviewed` (pairs that people answered a review about)
     rows               source rows, excluded ones included
     finished           rows with an outcome
     shortened          of those, rows whose oldest turns no request holds, since the whole did not fit

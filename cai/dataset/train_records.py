@@ -28,7 +28,8 @@ class HumanPair:
     """A pair that a human compared: what the human preferred, the other, and what the AI says.
 
     `feedback` None: no judge was asked, and the human's order stands for both. `harm`: P(harmful)
-    of the human's choice and of the other (None: not rated).
+    of the human's choice and of the other (None: not rated). `person`: whether people who reviewed
+    the pair prefer the human's choice (None: not asked, or undecided).
     """
 
     row: Row
@@ -36,6 +37,7 @@ class HumanPair:
     other: str
     feedback: Feedback | None
     harm: tuple[float | None, float | None] = (None, None)
+    person: bool | None = None
 
     @property
     def probability(self) -> float | None:
@@ -43,35 +45,46 @@ class HumanPair:
         return self.feedback.probability if self.feedback else None
 
 
-def human_pair(row: Row, feedback: Feedback, harm: Mapping[str, float | None]) -> HumanPair:
+def human_pair(
+    row: Row, feedback: Feedback, harm: Mapping[str, float | None], person: bool | None = None
+) -> HumanPair:
     """A judged pair, whose first response is the one that the human preferred."""
     rated = (harm.get(feedback.first), harm.get(feedback.second))
-    return HumanPair(row, feedback.first_text, feedback.second_text, feedback, rated)
+    return HumanPair(row, feedback.first_text, feedback.second_text, feedback, rated, person)
 
 
-def mixed_in(row: Row) -> HumanPair | None:
+def mixed_in(row: Row, person: bool | None = None) -> HumanPair | None:
     """A pair that no judge was asked about; None where the row has none."""
     if not {"chosen", "rejected"} <= row.responses.keys():
         return None
-    return HumanPair(row, row.responses["chosen"].text, row.responses["rejected"].text, None)
+    texts = (row.responses["chosen"].text, row.responses["rejected"].text)
+    return HumanPair(row, *texts, None, person=person)
 
 
-def pair_rows(pair: HumanPair, settings: DatasetSection) -> list[tuple[str, Record]]:
-    """The pair's rows with their configs; none for a tie or an abstention."""
+def pair_rows(pair: HumanPair, settings: DatasetSection, reviewed: bool = False) -> list[tuple[str, Record]]:
+    """The pair's rows with their configs; none for a tie or an abstention.
+
+    `reviewed`: whether the run has a review, so that there is a column for it.
+    """
     better = _better(pair, settings)
     if better is None:
         return []
-    rows = [("preferences", _ordered(pair, settings, better, "ai"))]
-    rows.append(("preferences-human", _ordered(pair, settings, better, "human")))
+    rows = []
+    for config, by in _ORDERS:
+        first_is_human = by == "human" or better == "human"
+        person = {"person_prefers_chosen": None if pair.person is None else pair.person == first_is_human}
+        rows.append((config, _ordered(pair, settings, better, by) | (person if reviewed else {})))
     rows += [
         ("unpaired", _single(pair, better, human=item)) for item in (better == "human", better != "human")
     ]
     return rows
 
 
-def mixed_rows(pair: HumanPair, settings: DatasetSection, kinds: frozenset[str]) -> list[tuple[str, Record]]:
+def mixed_rows(
+    pair: HumanPair, settings: DatasetSection, kinds: frozenset[str], reviewed: bool = False
+) -> list[tuple[str, Record]]:
     """A pair that no judge was asked about, in the configs of the kinds of pair that the run judges."""
-    rows = pair_rows(pair, settings) if "human" in kinds else []
+    rows = pair_rows(pair, settings, reviewed) if "human" in kinds else []
     if "sampled" in kinds:
         record = _ordered(pair, settings, "human", "ai")
         for name in ("human_agrees", "ai_probability_of_human_choice", "both_harmful"):
@@ -81,6 +94,10 @@ def mixed_rows(pair: HumanPair, settings: DatasetSection, kinds: frozenset[str])
 
 
 _SAMPLED = ("chosen_sample", "rejected_sample", "chosen_finish", "rejected_finish")
+_ORDERS: tuple[tuple[str, Literal["ai", "human"]], ...] = (
+    ("preferences", "ai"),
+    ("preferences-human", "human"),
+)
 Side = Literal["human", "other"]
 
 

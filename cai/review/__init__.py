@@ -12,6 +12,7 @@ from cai.review.answers import read_answers, write_answers
 from cai.review.export import export_review
 from cai.review.key import ANSWERS, Answers, Item, Key, Stratum, read_key, read_reviewers
 from cai.review.pairs import Origin, origin
+from cai.review.verdicts import Reviewed, Said, reviewed_rows, verdict
 
 __all__ = [
     "ANSWERS",
@@ -19,11 +20,15 @@ __all__ = [
     "Item",
     "Key",
     "Origin",
+    "Reviewed",
+    "Said",
     "Stratum",
     "export_review",
     "origin",
     "read_answers",
     "read_key",
     "read_reviewers",
+    "reviewed_rows",
+    "verdict",
     "write_answers",
 ]
