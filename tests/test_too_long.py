@@ -440,6 +440,10 @@ def test_a_shortened_row_is_told_wherever_rows_are_told(tmp_path: Path) -> None:
     assert (status["rows"]["shortened"], status["rows"]["excluded"]) == (1, {"prompt_too_long": 1})
     assert "1 did not fit whole: judged without their oldest turns" in _cai("status", run).stdout
     assert json.loads((run / "dataset" / "summary.json").read_bytes())["shortened"] == 1
+    assert json.loads((run / "comparison.json").read_bytes())["shortened"] == 1
+    assert "2 finished (1 without their oldest turns)" in " ".join(_cai("compare", run).stdout.split())
+    assert _cai("report", run).exit_code == 0
+    assert "of these without their oldest turns" in (run / "report.html").read_text()
     shown = _cai("show", run, "--row", 1).stdout
     assert "did not fit whole: all of this is without its 4 oldest turns" in " ".join(shown.split())
     full = _cai("show", run, "--row", 1, "--full").stdout
