@@ -128,6 +128,8 @@ def phones_in(text: str) -> Iterator[str]:
     import phonenumbers
 
     for match in phonenumbers.PhoneNumberMatcher(text, _REGION):
+        if text[max(0, match.start - 1) : match.start] == ".":
+            continue  # the decimals of a number
         number = match.number
         fiction = number.country_code == 1 and _FICTION.fullmatch(str(number.national_number))
         if not fiction and phonenumbers.number_type(number) != phonenumbers.PhoneNumberType.TOLL_FREE:
