@@ -17,6 +17,8 @@ from cai.cli.run import Wish, work
 from cai.publish.manifest import make_manifest
 from cai.publish.tree import CARD, MANIFEST, PublishedFile, published_files
 from cai.reading import ReadRun
+from cai.review import Answers, export_review, write_answers
+from cai.review.key import Answer
 from cai.run_folder import open_run
 from tests.toy_source import write_constitution, write_rows
 
@@ -144,4 +146,14 @@ def worked(run: Path) -> Path:
         build_run(target, Console(quiet=True))
 
     assert asyncio.run(work(run, Wish(yes=True), build)) == 0
+    return run
+
+
+def reviewed(run: Path) -> Path:
+    """The run, with a noise floor that was measured and a person's answers, and its dataset by both."""
+    (run / "noise.json").write_bytes(orjson.dumps({"noise_floor": 0.01}))
+    key = export_review(run / "dataset", run / "review", 4, None, run.name)
+    answers: dict[str, Answer] = {item.item: "1" for item in key.items[:2]}
+    write_answers(run / "review", Answers(key.sheet, "ann", answers, len(key.items) - 2))
+    build_run(run, Console(quiet=True))
     return run

@@ -29,7 +29,7 @@ from cai.reading import ReadRun
 from cai.recipe import load_recipe
 from cai.run_folder import open_run
 from cai.workbench.changes import Changes, count_changes
-from tests.published_tree import listed_anew, publish_into, rich_run, worked
+from tests.published_tree import listed_anew, publish_into, reviewed, rich_run, worked
 from tests.test_rebuild import cai, closed_environment
 from tests.toy_source import write_constitution, write_rows
 
@@ -162,13 +162,14 @@ def test_the_published_folder_is_only_read(published: Path) -> None:
 
 
 def test_a_rich_run_forks_and_asks_nothing_once_its_script_is_put_there(tmp_path: Path) -> None:
-    run = worked(rich_run(tmp_path))
+    run = reviewed(worked(rich_run(tmp_path)))
     published = publish_into(tmp_path, run)
     made = fork(fetch(str(published)), tmp_path / "runs" / "mine")
     assert sum("script.py, which is not published" in note for note in made.notes) == 2
     assert not (made.run.path / "script.py").exists()
     shutil.copyfile(run / "script.py", made.run.path / "script.py")
     assert asyncio.run(_work(made.run.path)) == (Counter(), 0)
+    assert _datasets(worked(made.run.path)) == _datasets(run)
 
 
 # ---------------------------------------------------------------------- the recipe

@@ -28,7 +28,7 @@ from cai.run_folder import open_run
 from cai.source import Excluded, Row, Source, open_sources
 from cai.store import Store
 from cai.trace import trace_row
-from tests.published_tree import listed_anew, publish_into, rich_run, worked
+from tests.published_tree import listed_anew, publish_into, reviewed, rich_run, worked
 from tests.toy_source import write_constitution, write_rows, write_run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,7 +81,7 @@ def cai(
 @pytest.fixture(scope="module")
 def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with everything, worked on."""
-    return worked(rich_run(tmp_path_factory.mktemp("rich")))
+    return reviewed(worked(rich_run(tmp_path_factory.mktemp("rich"))))
 
 
 @pytest.fixture(scope="module")
@@ -273,6 +273,9 @@ def test_a_clean_process_without_the_network_makes_identical_files_and_opens_no_
     assert sum(name.endswith(".parquet") for name in made) >= 8
     assert made == {name: manifest[name]["sha256"] for name in made}
     assert {file["path"] for file in said["files"]} == set(made)
+    assert "person.jsonl" in made
+    settings = orjson.loads((tmp_path / "kept" / "summary.json").read_bytes())["settings"]
+    assert (settings["noise_floor"], settings["reviewed"]) == (0.01, 2)
     assert {path: path.stat().st_mtime_ns for path in sorted(published.rglob("*"))} == before, "only read"
 
 

@@ -25,7 +25,10 @@ from cai.publish.manifest import Manifest, read_manifest
 from cai.publish.tree import CARD, MANIFEST
 
 What = Literal["all", "run"]
-"""All that was published, or only what a run is made of."""
+"""All that was published, or only what a run is made of (`USED`)."""
+
+USED = ("run/", "review/")
+"""What is read to make a dataset again, or a run."""
 
 SHOWN = 5
 _REPO = re.compile(r"^[\w][\w.-]*/[\w][\w.-]*$")
@@ -148,7 +151,7 @@ def _check(folder: Path, manifest: Manifest, there: Sequence[str], what: What, g
         elif file.stat().st_size != listed["size"] or sha256_of(file) != listed["sha256"]:
             wrong.append(f"{path} differs")
     extra = [path for path in sorted(there) if path not in manifest.files and path not in (CARD, MANIFEST)]
-    wrong += [f"{path} is not listed" for path in extra if path.startswith("run/")]
+    wrong += [f"{path} is not listed" for path in extra if path.startswith(USED)]
     if wrong:
         more = f" and {len(wrong) - SHOWN:,} more" if len(wrong) > SHOWN else ""
         raise PublishError(
@@ -159,7 +162,7 @@ def _check(folder: Path, manifest: Manifest, there: Sequence[str], what: What, g
 
 
 def _wanted(path: str, what: What) -> bool:
-    return what == "all" or path.startswith("run/")
+    return what == "all" or path.startswith(USED)
 
 
 def sha256_of(path: Path) -> str:

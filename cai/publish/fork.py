@@ -6,6 +6,7 @@
     runs/NAME/rows/            the source rows (`kind: published`), so that no other download is needed
     runs/NAME/frozen/          the published generation, and who its engines are
     runs/NAME/store/           the published answers
+    runs/NAME/noise.json, review/   where they were published: the dataset is made with them
 
 Requests keep their digests, because who the engines are is taken over as it was frozen: with nothing
 edited, `cai run` asks nothing; after an edit it asks for what the edit changed.
@@ -105,6 +106,9 @@ def _make(published: Published, run: RunFolder) -> list[str]:
     _copy(published.run / "rows", run.path / ROWS, (".jsonl.gz",))
     _copy(published.run / "store", run.store, (".jsonl",))
     _copy(published.frozen, run.frozen / published.manifest.generation, (".yaml", ".j2", ".json"))
+    _copy(published.folder / "review", run.path / "review", (".json",))
+    if (published.run / "noise.json").is_file():
+        shutil.copyfile(published.run / "noise.json", run.noise)
     (run.frozen / published.manifest.generation / "recipe.yaml").write_bytes(recipe_yaml(making.recipe))
     _principles(published, record, run, making)
     _templates(published, run, making)

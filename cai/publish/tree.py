@@ -138,15 +138,16 @@ def _results(run: ReadRun) -> Iterator[PublishedFile]:
 
 
 def _review(run: ReadRun) -> Iterator[PublishedFile]:
-    """The answers to this generation's sheet, and the key to the items that somebody answered.
+    """The answers to the sheet, and the key to the items that somebody answered.
 
-    Items without an answer are left out of the key, so that they can still be judged blind.
+    They stand in the dataset, of whichever generation the sheet is: the pairs are the humans'. Items
+    without an answer are left out of the key, so that they can still be judged blind.
     """
     from cai.review import read_key, read_reviewers
 
     folder = run.run.path / "review"
     key = read_key(folder) if folder.is_dir() else None
-    if key is None or key.generation != run.generation.digest:
+    if key is None:
         return
     reviewers = [answers for answers in read_reviewers(folder, key) if answers.answers]
     answered = {item for answers in reviewers for item in answers.answers}
