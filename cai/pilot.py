@@ -23,6 +23,7 @@ from cai.digest import digest, draw
 from cai.outcome import Feedback, HarmRating, Outcome, Round, Sample
 from cai.recipe import PilotSection, Recipe, source_digest
 from cai.run_folder import RunFolder
+from cai.share import Share
 from cai.source import Source
 
 ROUNDING = 1e-9
@@ -92,29 +93,6 @@ def write_pilot(run: RunFolder, choice: PilotChoice) -> None:
     draft = run.pilot.with_suffix(".draft")
     draft.write_bytes(orjson.dumps(choice.model_dump(), option=orjson.OPT_INDENT_2))
     draft.replace(run.pilot)
-
-
-@dataclass(frozen=True)
-class Share:
-    """k of n, with a 95 % Wilson interval; `share`, `low`, `high` are None where n is 0."""
-
-    k: int
-    n: int
-
-    @property
-    def share(self) -> float | None:
-        """k / n."""
-        return self.k / self.n if self.n else None
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """The interval's ends. Source: Wilson 1927, by statsmodels."""
-        if not self.n:
-            return None
-        from statsmodels.stats.proportion import proportion_confint
-
-        low, high = proportion_confint(self.k, self.n, alpha=0.05, method="wilson")
-        return float(low), float(high)
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from statsmodels.stats.proportion import proportion_confint
 
 from cai.doctor.faults import Fault, Warned
 from cai.doctor.patients import shipped_probes
 from cai.doctor.probes import load_probes
-from cai.doctor.verdict import EARLY, LATE, PairAnswer, Rate, Verdict, figures_of, verdict
+from cai.doctor.verdict import EARLY, LATE, PairAnswer, Verdict, figures_of, verdict
+from cai.share import Share
 
 PROBES = load_probes(shipped_probes()).pairs
 
@@ -42,14 +42,6 @@ def _coin_tail(k: int, n: int) -> float:
     return float(binom.sf(k - 1, n, 0.5))
 
 
-def test_intervals_are_wilsons() -> None:
-    for k, n in ((0, 10), (3, 16), (16, 16), (31, 32)):
-        low, high = proportion_confint(k, n, alpha=0.05, method="wilson")
-        assert Rate(k, n).interval == pytest.approx((low, high), abs=1e-12)
-    assert Rate(0, 0).share is None
-    assert Rate(0, 0).interval is None
-
-
 def test_fourteen_of_sixteen_settle_it_and_thirteen_do_not() -> None:
     assert _coin_tail(14, 16) < EARLY < _coin_tail(13, 16)
     assert verdict(_with_wrong(2, 0, 16), asks_turned=True, final=False) == Verdict()
@@ -66,8 +58,8 @@ def test_nothing_is_settled_early_where_the_turned_questions_are_worse_than_even
     assert verdict(_with_wrong(0, 2, 16), asks_turned=True, final=False).settled
     few = [replace(pair, turned=number < 3) for number, pair in enumerate(_pairs([True] * 16, 16))]
     wrong = [replace(pair, right=0.2) if number < 2 else pair for number, pair in enumerate(few)]
-    assert figures_of(wrong).right == Rate(14, 16)
-    assert figures_of(wrong).turned == Rate(1, 3)
+    assert figures_of(wrong).right == Share(14, 16)
+    assert figures_of(wrong).turned == Share(1, 3)
     assert not verdict(wrong, asks_turned=True, final=False).settled
 
 
@@ -146,5 +138,5 @@ def test_letters_that_go_with_the_question_alone_ignore_the_text() -> None:
 def test_ties_decide_nothing() -> None:
     pair = PairAnswer((0.7, 0.7), 0.5, False, True)
     assert not pair.decided
-    assert figures_of([pair] * 4).right == Rate(0, 0)
-    assert figures_of([pair] * 4).consistent == Rate(0, 4)
+    assert figures_of([pair] * 4).right == Share(0, 0)
+    assert figures_of([pair] * 4).consistent == Share(0, 4)

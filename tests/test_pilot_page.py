@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 
 from cai.outcome import Feedback, Outcome, Revision, Round
-from cai.pilot import Share, summarise
+from cai.pilot import summarise
+from cai.share import Share
 from tests.test_cli import CAI, PLAIN, _cai
 from tests.toy_source import write_run
 

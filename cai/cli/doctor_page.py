@@ -17,8 +17,8 @@ from rich.table import Table
 from cai.cli import printable
 from cai.doctor.examine import Diagnosis
 from cai.doctor.installed import Finding
-from cai.doctor.verdict import Rate
 from cai.engine.position import Position, Token
+from cai.share import Share
 
 TEXT_LINES = 14
 """How many of the last lines of the text sent are shown."""
@@ -161,7 +161,7 @@ def _share(probability: float) -> str:
     return f"{probability:8.4f}" if probability >= 0.0001 else f"{probability:8.0e}"
 
 
-def _rate(rate: Rate) -> str:
+def _rate(rate: Share) -> str:
     if rate.share is None or rate.interval is None:
         return "none to count"
     low, high = rate.interval

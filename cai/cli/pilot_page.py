@@ -18,7 +18,8 @@ from cai.cli import printable
 from cai.cli.display import about, duration
 from cai.compare.figures import Rate
 from cai.outcome import Outcome, outcome_digest, read_outcome
-from cai.pilot import PilotChoice, PilotSummary, Share, summarise
+from cai.pilot import PilotChoice, PilotSummary, summarise
+from cai.share import Share
 
 if TYPE_CHECKING:
     from cai.live import LiveRun

@@ -18,6 +18,7 @@ from cai.compare import regression, statistics
 from cai.compare.figures import Bias, Estimate, Rate, Term
 from cai.compare.statistics import Floats
 from cai.compare.traces import FIRST, Table
+from cai.share import Z
 
 LEAST_PER_TERM = 10
 """Fewer pairs for each coefficient, of the rarer kind, are not regressed."""
@@ -101,7 +102,7 @@ def terms(names: list[str], features: Floats, first: NDArray[np.bool_], cluster:
     for place, index in enumerate(kept):
         value = float(found.coefficients[place])
         error = math.sqrt(float(found.covariance[place, place]))
-        half = statistics.Z * error
+        half = Z * error
         p = statistics.two_sided(value / error) if error > 0 else None
         made.append(Term(names[index], Estimate(value, value - half, value + half, len(first)), p))
     return tuple(made)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cai.compare import regression, statistics
 from cai.compare.figures import Bin, Calibration, Estimate, Recalibration
 from cai.compare.statistics import Bools, Floats
+from cai.share import Z
 
 BINS = 10
 FLOOR = 1e-6
@@ -113,7 +114,7 @@ def _recalibrations(forecast: Floats, happened: Bools, cluster: Ints, seed: int)
             slope = found[0] if found is not None else 1.0
             return regression.sigmoid(odds[applied, 0] * slope)
 
-        half = statistics.Z * math.sqrt(float(whole.covariance[0, 0]))
+        half = Z * math.sqrt(float(whole.covariance[0, 0]))
         value = float(whole.coefficients[0])
         slope = Estimate(value, value - half, value + half, len(forecast))
         after = regression.cross_fitted(fold, temperature)

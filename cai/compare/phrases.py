@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from cai.compare import statistics
 from cai.compare.figures import Estimate, Phrase, Rate
+from cai.share import Z
 
 TEXTS = 4000
 """Revisions that are searched at most: whole row groups, spread evenly over the dataset."""
@@ -150,7 +151,7 @@ def _log_odds(new: int, old: int, n: int) -> Estimate:
     """Of two shares of `n` texts, halves added to each count, with Woolf's interval."""
     cells = (new + 0.5, n - new + 0.5, old + 0.5, n - old + 0.5)
     value = math.log(cells[0] * cells[3] / (cells[1] * cells[2]))
-    half = statistics.Z * math.sqrt(sum(1 / cell for cell in cells))
+    half = Z * math.sqrt(sum(1 / cell for cell in cells))
     return Estimate(value, value - half, value + half, n)
 
 

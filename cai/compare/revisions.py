@@ -30,6 +30,7 @@ from cai.compare.phrases import TEXTS, stock_phrases
 from cai.compare.revision_figures import Measure
 from cai.compare.statistics import Bools, Floats
 from cai.compare.traces import ABSTAINED, FIRST, Table, Traces
+from cai.share import Z
 
 MEASURES: tuple[Measure, ...] = ("harm", "refuses", "evades", "asks", "words")
 EXAMPLES = 5
@@ -170,7 +171,7 @@ def _at_equal_length(length: Floats, label: Bools, cluster: Ints) -> Estimate:
     found = regression.fit(np.stack(columns, axis=1), label, cluster) if n >= statistics.SMALL_GROUP else None
     if found is None:
         return Estimate(None, None, None, n)
-    value, half = float(found.coefficients[0]), statistics.Z * math.sqrt(float(found.covariance[0, 0]))
+    value, half = float(found.coefficients[0]), Z * math.sqrt(float(found.covariance[0, 0]))
     middle, low, high = (1 / (1 + math.exp(-item)) for item in (value, value - half, value + half))
     return Estimate(middle, low, high, n)
 

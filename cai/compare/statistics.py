@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from cai.compare.estimates import Estimate, Rate, Scanned
 from cai.dataset.labels import ROUNDING
+from cai.share import Z, wilson
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 CONFIDENCE = 0.95
-Z = 1.959963984540054
-"""The normal quantile that goes with it."""
+"""Of every interval; `Z` is the normal quantile that goes with it."""
 SMALL_GROUP = 30
 """Fewer pairs make a line of a table `small`: neither tested nor ranked."""
 
@@ -30,20 +30,13 @@ def rate(count: float, n: int) -> Rate:
     """A share with its Wilson interval.
 
     `count` may be fractional (ties as one half): the interval is then a little too wide, since
-    halves vary less than zeros and ones. Source: Wilson 1927; Brown, Cai, DasGupta 2001, eq. 4.
+    halves vary less than zeros and ones (cai/share.py).
     """
     if n == 0:
         return Rate(None, None, None, 0, 0)
-    low, high = _wilson(count, n)
+    low, high = wilson(count, n)
     whole = int(count) if float(count).is_integer() else float(count)
     return Rate(float(count) / n, low, high, whole, n)
-
-
-def _wilson(count: float, n: float) -> tuple[float, float]:
-    share, z = count / n, Z
-    middle = share + z**2 / (2 * n)
-    half = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return max(0.0, (middle - half) / (1 + z**2 / n)), min(1.0, (middle + half) / (1 + z**2 / n))
 
 
 def share(yes: Bools) -> Rate:
@@ -90,7 +83,7 @@ def _clustered_wilson(
         else:
             variance *= (_student(len(sizes)) / Z) ** 2
         effective = value * (1 - value) / variance if variance > 0 else effective
-    return value, *_wilson(value * effective, effective)
+    return value, *wilson(value * effective, effective)
 
 
 def _student(clusters: int) -> float:
@@ -193,7 +186,7 @@ def kappa(one: Bools, other: Bools) -> Estimate:
     if expected >= 1:
         return Estimate(None, None, None, n)
     value, low, high = (
-        (agreement - expected) / (1 - expected) for agreement in (observed / n, *_wilson(observed, n))
+        (agreement - expected) / (1 - expected) for agreement in (observed / n, *wilson(observed, n))
     )
     return Estimate(value, low, high, n)
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from cai.doctor.examine import Diagnosis
 from cai.doctor.faults import Fault, Warned
-from cai.doctor.verdict import Rate
 from cai.errors import DoctorError
+from cai.share import Share
 
 
 def record(diagnosis: Diagnosis) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def _fault(fault: Fault | None) -> dict[str, str] | None:
 
 def _plain(value: Any) -> Any:
     """Dataclasses as plain values; a rate with its share and interval."""
-    if isinstance(value, Rate):
+    if isinstance(value, Share):
         return {**asdict(value), "share": value.share, "interval": value.interval}
     if isinstance(value, (Fault, Warned)):
         return value.title

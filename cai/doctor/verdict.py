@@ -36,6 +36,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cai.doctor.faults import Fault, Warned
+from cai.share import Share
 
 SWING = 0.02
 ALWAYS_SHARE = 0.9
@@ -75,29 +76,6 @@ class PairAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
-    """k of n."""
-
-    k: int
-    n: int
-
-    @property
-    def share(self) -> float | None:
-        """k / n, None where n is 0."""
-        return self.k / self.n if self.n else None
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval. Source: Wilson 1927."""
-        if not self.n:
-            return None
-        z = 1.959963984540054
-        middle = (self.k + z * z / 2) / (self.n + z * z)
-        half = z / (self.n + z * z) * math.sqrt(self.k * (self.n - self.k) / self.n + z * z / 4)
-        return max(0.0, middle - half), min(1.0, middle + half)
-
-
-@dataclass(frozen=True, slots=True)
 class Figures:
     """What the pairs show.
 
@@ -106,11 +84,11 @@ class Figures:
     change of P(A) when the responses change places; `mean_a`: mean P(A).
     """
 
-    right: Rate
-    straight: Rate
-    turned: Rate
-    chose_a: Rate
-    consistent: Rate
+    right: Share
+    straight: Share
+    turned: Share
+    chose_a: Share
+    consistent: Share
     swing: float
     mean_a: float
 
@@ -133,8 +111,8 @@ def figures_of(pairs: Sequence[PairAnswer]) -> Figures:
         right=_rate(decided),
         straight=_rate([pair for pair in decided if not pair.turned]),
         turned=_rate([pair for pair in decided if pair.turned]),
-        chose_a=Rate(sum(p > 0.5 for p in letters), sum(p != 0.5 for p in letters)),
-        consistent=Rate(sum((pair.p_a[0] - 0.5) * (pair.p_a[1] - 0.5) < 0 for pair in pairs), len(pairs)),
+        chose_a=Share(sum(p > 0.5 for p in letters), sum(p != 0.5 for p in letters)),
+        consistent=Share(sum((pair.p_a[0] - 0.5) * (pair.p_a[1] - 0.5) < 0 for pair in pairs), len(pairs)),
         swing=math.fsum(abs(pair.p_a[0] - pair.p_a[1]) for pair in pairs) / count,
         mean_a=math.fsum(letters) / max(1, len(letters)),
     )
@@ -180,8 +158,8 @@ def _same_whatever(pairs: Sequence[PairAnswer], figures: Figures, chance: float)
     return Fault.IGNORES_TEXT if same_letter >= ALWAYS_SHARE * len(pairs) else None
 
 
-def _is_turned(rate: Rate) -> bool:
-    return rate.n >= 4 and _coin(Rate(rate.n - rate.k, rate.n)) < LATE_TURNED
+def _is_turned(rate: Share) -> bool:
+    return rate.n >= 4 and _coin(Share(rate.n - rate.k, rate.n)) < LATE_TURNED
 
 
 def _leaning(figures: Figures) -> tuple[Warned, ...]:
@@ -215,11 +193,11 @@ def _prefers_longer(pair: PairAnswer) -> bool:
     return named_better == pair.longer_is_better
 
 
-def _rate(decided: Sequence[PairAnswer]) -> Rate:
-    return Rate(sum(pair.is_right for pair in decided), len(decided))
+def _rate(decided: Sequence[PairAnswer]) -> Share:
+    return Share(sum(pair.is_right for pair in decided), len(decided))
 
 
-def _coin(rate: Rate) -> float:
+def _coin(rate: Share) -> float:
     """How probable so many or more would be of a coin; 1 of none."""
     tail: int = sum(math.comb(rate.n, k) for k in range(rate.k, rate.n + 1))
     return tail / int(2**rate.n)
