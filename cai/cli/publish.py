@@ -6,6 +6,9 @@ What this module does not know: what travels, what speaks against it, how a push
 from __future__ import annotations
 
 import fcntl
+import os
+import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -101,8 +104,8 @@ def publish(
     valid_repo(repo)
     run = open_run(target)
     _refuse_while_it_runs(run)
-    with tempfile.TemporaryDirectory(prefix="cai-publish-") as place, _made(target, run) as reading:
-        prepared = _prepared(reading, repo, asked, Path(place), ask_hub=not dry_run)
+    with _place() as place, _made(target, run) as reading:
+        prepared = _prepared(reading, repo, asked, place, ask_hub=not dry_run)
         said: dict[str, Any] = {"repo": repo, "findings": [asdict(item) for item in prepared.found]}
         if diff:
             said["difference"] = _diff(repo, prepared, asked, None if as_json else out())
@@ -130,6 +133,29 @@ def _refuse_while_it_runs(run: RunFolder) -> None:
         raise PublishError(
             f"The run {run.name} is being worked on.", "Wait until it has ended, or stop it with Ctrl-C."
         ) from error
+
+
+@contextmanager
+def _place() -> Iterator[Path]:
+    """A folder for what is made on the way; a Ctrl-C or SIGTERM removes it and ends the process at once.
+
+    huggingface_hub would first wait for the files that it is sending. Nothing has to be put in order:
+    a commit is there whole or not at all, and what was uploaded is found again.
+    """
+    with tempfile.TemporaryDirectory(prefix="cai-publish-") as name:
+
+        def end(number: int, frame: object) -> None:
+            shutil.rmtree(name, ignore_errors=True)
+            sys.stderr.write("cai: interrupted; nothing half is on the page. The same command goes on.\n")
+            sys.stderr.flush()
+            os._exit(130)
+
+        before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield Path(name)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 @contextmanager
