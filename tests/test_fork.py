@@ -210,7 +210,7 @@ def test_nothing_of_the_publishers_machine_or_choosing_is_taken_over(published: 
     _recipe_changed(
         published,
         engine={**server, "script": None},
-        run={"reuse": ["/root/runs/other"]},
+        run={"reuse": ["/elsewhere/runs/other"]},
         doctor={"probes": "/etc/passwd"},
         sources=[{"kind": "jsonl", "path": "/etc/passwd"}],
         publish={"title": "Mine", "gpu_hours": 3.0, "licence": "mit"},
@@ -234,7 +234,7 @@ def test_nothing_of_the_publishers_machine_or_choosing_is_taken_over(published: 
     assert "engines.main.urls: set it to where you serve m" in told.replace("\n# ", " ")
 
 
-@pytest.mark.parametrize("script", ["../../evil.py", "/tmp/evil.py", "evil.txt", "a\\evil.py"])
+@pytest.mark.parametrize("script", ["../../evil.py", "/elsewhere/evil.py", "evil.txt", "a\\evil.py"])
 def test_a_script_is_never_taken_over_and_never_run(script: str, published: Path, tmp_path: Path) -> None:
     for place in (published / "run" / "evil.py", tmp_path / "evil.py"):
         place.write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
