@@ -268,7 +268,7 @@ def render(template: Path, pieces: Mapping[str, Any]) -> str:
         raise TemplateError(f"{template}:{error.lineno}: {error.message}.", "Mend that line.") from error
     except (jinja2.TemplateError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise TemplateError(
-            f"{template}:{_line(error)}: {error}.",
+            f"{template}:{_line(error)}: {str(error).rstrip('.')}.",
             "Mend that line; docs/publishing.md lists what a card's template is given.",
         ) from error
     return _spaced(text)

@@ -306,26 +306,21 @@ def cost(facts: CardFacts, statements: Statements) -> Markdown:
     rows += [[Markdown("**all**"), *total]] if rows else []
     counted = table(["stage", "answers", "tokens read", "tokens written"], rows, numbers=[1, 2, 3])
     reused = " Answers taken over from other runs are counted." if facts.recipe.run.reuse else ""
-    said = [
-        f"{value:g} {unit}, as the publisher states."
-        for value, unit in ((statements.gpu_hours, "GPU-hours"), (statements.energy_kwh, "kWh"))
-        if value is not None
-    ]
-    missing = [
-        name
-        for name, value in (("GPU-hours", statements.gpu_hours), ("energy", statements.energy_kwh))
-        if value is None
-    ]
-    if missing:
-        verb = "was" if missing == ["energy"] else "were"
-        said.append(f"{' and '.join(missing)} {verb} not recorded.")
     note = f"All answers in the run's store, earlier generations among them, with tokens as the engines counted.{reused}"
-    spent = " ".join(said)
-    return Markdown(
-        "\n\n".join(
-            part for part in (counted, note if counted else "", spent[:1].upper() + spent[1:]) if part
-        )
-    )
+    parts = [*([counted, note] if counted else []), _spent(statements)]
+    return Markdown("\n\n".join(parts))
+
+
+def _spent(statements: Statements) -> str:
+    """GPU-hours and energy, which only the publisher can know."""
+    hours, energy = statements.gpu_hours, statements.energy_kwh
+    if hours is None and energy is None:
+        return "GPU-hours and energy were not recorded."
+    said = [
+        "GPU-hours were not recorded." if hours is None else f"{hours:g} GPU-hours, as the publisher states.",
+        "Energy was not recorded." if energy is None else f"{energy:g} kWh, as the publisher states.",
+    ]
+    return " ".join(said)
 
 
 def rights(facts: CardFacts, statements: Statements) -> list[Markdown]:
