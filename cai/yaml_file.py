@@ -16,7 +16,13 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.comments import (
+    CommentedMap,
+    CommentedOrderedMap,
+    CommentedSeq,
+    CommentedSet,
+    TaggedScalar,
+)
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from cai.errors import InputError
@@ -107,6 +113,9 @@ def _has_alias(text: str) -> bool:
         return False  # the parser says what is wrong, with its place
 
 
+_MADE_BY_TAG: dict[Any, str] = {CommentedOrderedMap: "!!omap", CommentedSet: "!!set"}
+
+
 def _plain(
     node: Any,
     keys: tuple[Key, ...],
@@ -116,6 +125,12 @@ def _plain(
 ) -> Any:
     if len(keys) > MAX_DEPTH or len(places) > MAX_NODES:
         raise error(f"{path} is nested too deeply or too large.", "Is it the right file?")
+    tag = node.tag.value if isinstance(node, (CommentedMap, CommentedSeq, TaggedScalar)) else None
+    tag = _MADE_BY_TAG.get(type(node), tag)
+    if tag is not None:
+        line, column = places[keys]
+        shown = tag.replace("tag:yaml.org,2002:", "!!")
+        raise error(f"{path}:{line}:{column}: the YAML tag {shown} is not known here.", "Leave it out.")
     if isinstance(node, CommentedMap):
         result = {}
         for key, item in node.items():

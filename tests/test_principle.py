@@ -64,6 +64,13 @@ def test_a_form_knows_its_file_and_line(tmp_path: Path) -> None:
         ("title: Own", "title: Own\ntitle: Again", r"own.yaml:3:1"),
         ("title: Own", "title: &x Own\nlicence: *x", r"anchors"),
         ("  - id: one", "\t- id: one", r"own.yaml:4:1"),
+        (
+            "title: Own",
+            "title: Own\nareas: !!python/name:os.x [a]",
+            r"3:1: the YAML tag !!python/name:os.x is not",
+        ),
+        ("title: Own", "title: !!set {Own}", r"own.yaml:2:1: the YAML tag !!set is not known here"),
+        ("text: text of one", "text: !bare words", r"own.yaml:5:5: the YAML tag !bare is not known here"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import random
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
-import orjson
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from cai.conversation import Irregularity, Pair, parse_transcript, read_pair, write_transcript
 from cai.digest import digest
-from cai.engine.fault_kinds import FAULTS
-from cai.engine.wire import (
-    Unreadable,
-    choices_of,
-    error_of,
-    is_too_long,
-    read_chat_scores,
-    read_completion,
-    read_json,
-    read_scores,
-)
 from cai.store import Store
+from tests.fuzz import DATA_TARGETS, run
 
 KEYS = [digest("machine", i) for i in range(12)]
 WHICH = st.integers(0, len(KEYS) - 1)
@@ -124,72 +110,13 @@ TestStoreMachine.settings = settings(
 )
 
 CASES = 20_000
-SPICE: list[Any] = [
-    None, True, False, 0, -1, 1, 2**63, -0.5, 1e308, 0.009, "", "A", "B", "stop", "length", "token_id:1",
-    "\ud7ff", [], {}, [[]], [None], {"token_id:1": -1.0}, {"error": "x"}, [{"index": 0}], [300, "x", -4],
-]  # fmt: skip
-
-
-def _good(drawn: random.Random) -> dict[str, Any]:
-    choice = {
-        "index": 0,
-        "text": "yes",
-        "message": {"content": "yes"},
-        "finish_reason": drawn.choice(["stop", "length", "abort"]),
-        "logprobs": {
-            "top_logprobs": [{"token_id:1": -1.0, "token_id:2": -2.0}],
-            "content": [{"top_logprobs": [{"token": "token_id:1", "logprob": -1.0, "bytes": [65]}]}],
-        },
-    }
-    return {"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 1}}
-
-
-def _spoil(value: Any, drawn: random.Random) -> Any:
-    """A JSON value with one place in it changed, taken away or doubled."""
-    if isinstance(value, (dict, list)) and value and drawn.random() < 0.85:
-        key = drawn.choice(list(value)) if isinstance(value, dict) else drawn.randrange(len(value))
-        if drawn.random() < 0.1:
-            del value[key]
-        else:
-            value[key] = _spoil(value[key], drawn)
-        return value
-    return copy.deepcopy(drawn.choice(SPICE))
 
 
 def test_no_answer_of_a_server_in_twenty_thousand_is_more_than_a_fault() -> None:
-    drawn = random.Random(0)
-    faults = 0
-    for _ in range(CASES):
-        answer: Any = _good(drawn)
-        for _ in range(drawn.randrange(1, 4)):
-            answer = _spoil(answer, drawn)
-        body = orjson.dumps(answer)
-        if drawn.random() < 0.3:
-            at = drawn.randrange(len(body))
-            body = body[:at] + bytes([drawn.randrange(256)]) * drawn.randrange(3) + body[at + 1 :]
-        is_too_long(drawn.choice([200, 400, 500]), body)
-        assert isinstance(error_of(body), dict)
-        for read in (
-            lambda found: read_completion(found, None),
-            lambda found: read_scores(choices_of(found, 1)[0], ((1,), (2,)), 3),
-            lambda found: read_chat_scores(found, ("A", "B")),
-        ):
-            try:
-                read(read_json(body))
-            except Unreadable as fault:
-                faults += 1
-                assert fault.kind in FAULTS  # noqa: PT017
-    assert 3 * CASES * 0.2 < faults < 3 * CASES
-
-
-PIECES = ["\n\nHuman:", "\n\nAssistant:", "\n\n", "\n", " ", "Human:", "H:", "A:", ":", "word", "\r", "\0", "’", "\u2028"]  # fmt: skip
+    fates = run("answers", DATA_TARGETS["answers"], CASES, seed=1)
+    assert CASES * 0.2 < fates["refused"] < CASES
 
 
 def test_no_transcript_in_twenty_thousand_breaks_the_parser() -> None:
-    drawn = random.Random(0)
-    for _ in range(CASES):
-        one, other = ("".join(drawn.choices(PIECES, k=drawn.randrange(14))) for _ in range(2))
-        if drawn.random() < 0.6:
-            other = one[: drawn.randrange(len(one) + 1)] + other
-        assert write_transcript(parse_transcript(one)) == one
-        assert isinstance(read_pair(one, other), (Pair, Irregularity))
+    fates = run("transcripts", DATA_TARGETS["transcripts"], CASES, seed=1)
+    assert CASES * 0.05 < fates["used"] < CASES
