@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,20 @@ def test_a_margin_that_was_asked_for_is_the_log_odds_that_trl_subtracts(
 def test_kto_is_handed_both_kinds_of_completion(dataset: Path, scratch: Path) -> None:
     rows = load(str(dataset), "unpaired", scratch)
     assert set(rows["label"]) == {True, False}
+
+
+def test_what_is_loaded_is_this_runs_dataset_as_it_now_is(scratch: Path, tmp_path: Path) -> None:
+    """`datasets` has one cache for all folders of one name: no other run's data, nor older ones, come back."""
+
+    def agreement(run: Path, probability: float) -> set[float]:
+        rows = _rows()
+        build(run, rows, [outcome(one, human(one, probability)) for one in rows])
+        return set(load(str(run / "dataset"), "preferences", scratch)["ai_probability"])
+
+    assert agreement(tmp_path / "one", 0.75) == {0.75}
+    assert agreement(tmp_path / "other", 0.875) == {0.875}
+    shutil.rmtree(tmp_path / "one")
+    assert agreement(tmp_path / "one", 0.625) == {0.625}
 
 
 def test_train_stays_train(dataset: Path, scratch: Path) -> None:

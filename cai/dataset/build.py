@@ -29,7 +29,7 @@ from cai.dataset import records, train_records
 from cai.dataset.judges import named_as_now
 from cai.dataset.labels import label
 from cai.dataset.leakage import find_leaks
-from cai.dataset.page import page
+from cai.dataset.page import contents, page
 from cai.dataset.revisions import choose
 from cai.dataset.schema import CONFIGS, columns
 from cai.dataset.summary import KINDS, DatasetSummary
@@ -66,7 +66,7 @@ def build_dataset(
         _withhold(folder, files, making, summary)
         text = orjson.dumps(summary.as_json(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         (folder / "summary.json").write_bytes(text)
-        (folder / "README.md").write_text(page(summary), encoding="utf-8")
+        (folder / "README.md").write_text(page(summary, contents(folder, summary)), encoding="utf-8")
     return summary
 
 

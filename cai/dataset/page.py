@@ -2,25 +2,45 @@
 
 What this module does not know: how the data were made, which figures a reader trusts (the
 dataset card is written beside the run, by another module).
+
+Each config's description is a digest of its files: `datasets` keeps what it loaded from a folder under a
+key made of this front matter and the folder's last name alone (datasets 5.2, load.py), and would hand a
+dataset that was built anew, or another run's, its cached predecessor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from cai.dataset.column import Column
 from cai.dataset.schema import ABOUT, CONFIGS, columns
 from cai.dataset.summary import DatasetSummary
 
 
-def page(summary: DatasetSummary) -> str:
-    """The page: front matter with the configs, then counts, accounts and columns in words."""
-    return "\n".join(
-        [*_front_matter(summary), "", *_counts(summary), "", *_accounts(summary), "", *_columns(summary)]
-    )
+def page(summary: DatasetSummary, contents: Mapping[str, str]) -> str:
+    """The page: front matter with the configs, then counts, accounts and columns in words.
+
+    `contents`: a digest of the files of each config.
+    """
+    front = _front_matter(summary, contents)
+    return "\n".join([*front, "", *_counts(summary), "", *_accounts(summary), "", *_columns(summary)])
 
 
-def _front_matter(summary: DatasetSummary) -> Iterator[str]:
+def contents(folder: Path, summary: DatasetSummary) -> dict[str, str]:
+    """A digest of the files of each config of the dataset in `folder`."""
+    made = {}
+    for config in summary.configs:
+        whole = hashlib.sha256()
+        for path in sorted((folder / config).glob("*.parquet")):
+            with path.open("rb") as file:
+                whole.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+        made[config] = whole.hexdigest()
+    return made
+
+
+def _front_matter(summary: DatasetSummary, contents: Mapping[str, str]) -> Iterator[str]:
     yield "---"
     if summary.configs:
         yield "configs:"
@@ -28,6 +48,7 @@ def _front_matter(summary: DatasetSummary) -> Iterator[str]:
         yield f"- config_name: {config}"
         if index == 0:
             yield "  default: true"
+        yield f'  description: "sha256 {contents[config]}"'
         yield "  data_files:"
         for split in splits:
             yield f'  - split: "{split}"'
@@ -101,12 +122,13 @@ def _columns(summary: DatasetSummary) -> Iterator[str]:
 
 def _lines(columns: tuple[Column, ...], prefix: str) -> Iterator[str]:
     for column in columns:
-        yield f"- `{prefix}{column.name}` ({_type(column)}): {column.doc}"
+        yield f"- `{prefix}{column.name}` ({type_name(column)}): {column.doc}"
         if {inner.name for inner in column.inside} != {"role", "content"}:
             yield from _lines(column.inside, f"{prefix}{column.name}.")
 
 
-def _type(column: Column) -> str:
+def type_name(column: Column) -> str:
+    """A column's type in words."""
     if {inner.name for inner in column.inside} == {"role", "content"}:
         return "messages"
     if column.names:
