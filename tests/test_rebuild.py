@@ -206,8 +206,9 @@ def test_every_row_replays_against_the_published_part_alone_and_asks_nothing(
             assert run.outcomes([item.id])[item.id] == outcome
             asked += len(exchanges)
         stages = {str(record.labels["stage"]) for record in part.records()}
-        kept = {record.digest for record in part.records()}
-        assert kept <= {record.digest for record in run.store.records()}
+        kept = {record.digest: record.answer for record in part.records()}
+        before = {record.digest: record.answer for record in run.store.records()}
+        assert kept == {digest: before[digest] for digest in kept}, "answers as they were"
     assert asked > 500
     assert {"critique", "reasoning", "judgement", "harm", "response", "outcome"} <= stages
 

@@ -110,9 +110,9 @@ async def _add(item: SourceItem, run: ReadRun, store: Store, part: StorePart) ->
         if replayed is None:
             part.incomplete.append(item.id)
         for exchange in sorted(exchanges, key=lambda one: one.digest):
-            record = run.store.get(exchange.digest)
-            if record is not None and exchange.digest not in store:
-                store.put(exchange.digest, record.answer, {**exchange.request.labels, "row": item.id})
+            if exchange.answer is not None and exchange.digest not in store:
+                labels = {**exchange.request.labels, "row": item.id}
+                store.put(exchange.digest, exchange.answer.record(), labels)
                 part.records += 1
     store.put(key, outcome.answer, {"row": item.id, "stage": "outcome"})
     part.rows += 1
