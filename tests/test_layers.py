@@ -85,8 +85,8 @@ def test_the_core_imports_without_torch_transformers_or_vllm() -> None:
     import sys
 
     code = (
-        "import sys, cai.live, cai.job, cai.pilot, cai.trace, cai.cli, cai.cli.run, cai.engine.kinds\n"
-        "heavy = {'torch', 'transformers', 'vllm', 'datasets', 'sklearn', 'statsmodels', 'scipy'} & set(sys.modules)\n"
+        "import sys, cai.live, cai.job, cai.pilot, cai.trace, cai.cli, cai.cli.run, cai.cli.publish, cai.engine.kinds\n"
+        "heavy = {'torch', 'transformers', 'vllm', 'datasets', 'huggingface_hub', 'sklearn', 'statsmodels', 'scipy'} & set(sys.modules)\n"
         "sys.exit(f'imported: {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
