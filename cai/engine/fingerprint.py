@@ -2,8 +2,9 @@
 
 A fingerprint holds the log-probabilities of two options after each of the canary prompts, and what
 the server says of itself. It guards an identity and is no part of it. Two fingerprints are of one
-model where no log-probability differs by more than TOLERANCE nats: computing in bfloat16, in other
-batches, moves one by a tenth or two; other weights move some by much more. What the server says
+model where no log-probability differs by more than TOLERANCE nats: another number format or other
+kernels move one by up to a tenth or two, other weights move some by much more, and nearly equal
+weights pass (docs/reliability.md has what was measured). What the server says
 (version, where the weights lie) may change without the model; it is told, not refused.
 
 What this module does not know: how the questions are asked.
