@@ -32,7 +32,11 @@ _BIASES = {
 def configs(facts: CardFacts) -> Markdown:
     """What can be loaded: each config with its rows."""
     rows = [
-        [word(name), ", ".join(f"{split} {count:,}" for split, count in splits.items()), ABOUT.get(name, "")]
+        [
+            word(name),
+            ", ".join(f"{split} {count:,}" for split, count in splits.items()),
+            _doc(ABOUT.get(name, "")),
+        ]
         for name, splits in facts.configs.items()
     ]
     return table(["config", "rows", "what it holds"], rows)
@@ -101,8 +105,6 @@ def shape(facts: CardFacts) -> Markdown:
             "In `preferences`, `chosen` is what the AI prefers, and `human_agrees` tells whether the human did too; "
             "`ai_probability` is the soft label."
         )
-    if "preferences-human" in facts.configs:
-        parts.append("`preferences-human` holds the same rows in the human's order.")
     if "sft" in facts.configs:
         parts.append("In `sft`, earlier turns of the assistant stand in the prompt, and carry no loss.")
     if "traces" in facts.configs:
@@ -280,7 +282,8 @@ def biases(comparison: Comparison | None) -> Markdown:
 
 def warning(facts: CardFacts) -> Markdown:
     """What a reader should be ready for."""
-    known = [str(source.known["about"]) for source in dict.fromkeys(facts.sources) if source.known]
+    named = [source.known for source in dict.fromkeys(facts.sources) if source.known]
+    known = [f"{item['title']}: {item['about']}" for item in named]
     harm = facts.comparison.harm if facts.comparison is not None else None
     both = ""
     if harm is not None and harm.both.value is not None:

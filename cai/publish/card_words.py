@@ -74,9 +74,13 @@ def source_sentences(facts: CardFacts) -> Iterator[Markdown]:
             parts.append("from a local copy")
         if source.revision:
             parts.append(Markdown(f"at revision {word(source.revision)}"))
-        for name, chosen in (("subsets", source.subsets), ("splits", source.splits)):
-            if chosen:
-                parts.append(Markdown(f"({name} {', '.join(word(item) for item in chosen)})"))
+        chosen = [
+            f"{name} {', '.join(word(item) for item in items)}"
+            for name, items in (("subsets", source.subsets), ("splits", source.splits))
+            if items
+        ]
+        if chosen:
+            parts.append(Markdown(f"({'; '.join(chosen)})"))
         yield Markdown(f"{sentences(*parts)}.")
 
 
