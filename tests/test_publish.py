@@ -282,6 +282,17 @@ def test_a_wrong_name_is_told_before_anything_is_made(run: Path, server: HubServ
     assert not (run / "dataset").exists()
 
 
+def test_what_is_published_with_its_store_is_made_again_from_the_page(run: Path, server: HubServer) -> None:
+    assert publish(run, "--with-store").code == 0
+    made = cai("rebuild", REPO)
+    assert made.code == 0, made.said
+    assert "Identical" in made.said
+    assert "Nothing to push" in publish(run, "--with-store").said
+    without = publish(run)
+    assert "Pushed version 2" in without.said
+    assert not [path for path in server.files(REPO) if path.startswith(("run/rows", "run/store"))]
+
+
 # ---------------------------------------------------------------------- broken off
 
 
@@ -342,6 +353,16 @@ def test_no_path_of_the_machine_and_no_address_travels(run: Path, tmp_path: Path
     assert not [path for path, body in files.items() if str(tmp_path).encode() in body]
     assert not [path for path, body in files.items() if b"secret.example" in body]
     assert b'# sources[1].path is published as "data"' in files["run/recipe.yaml"].replace(b"'", b'"')
+
+
+def test_a_path_that_decides_answers_travels_and_is_told() -> None:
+    recipe = load_recipe(ROOT / "cai" / "starter" / "recipe.yaml")
+    engines = {"main": recipe.engines["main"].model_copy(update={"model": "/models/mine"})}
+    made = portable(
+        recipe.model_copy(update={"engines": engines, "constitutions": {"*": "/data/own.yaml"}})
+    )
+    assert made.recipe.engines["main"].model == "/models/mine"
+    assert [note.partition(" ")[0] for note in made.notes] == ["engines.main.model", "constitutions.*"]
 
 
 def test_how_a_server_was_started_travels_without_what_is_the_machines_own() -> None:

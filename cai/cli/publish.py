@@ -105,7 +105,7 @@ def publish(
     run = open_run(target)
     _refuse_while_it_runs(run)
     with _place() as place, _made(target, run) as reading:
-        prepared = _prepared(reading, repo, asked, place, ask_hub=not dry_run)
+        prepared = _prepared(reading, repo, asked, place)
         said: dict[str, Any] = {"repo": repo, "findings": [asdict(item) for item in prepared.found]}
         if diff:
             said["difference"] = _diff(repo, prepared, asked, None if as_json else out())
@@ -171,16 +171,14 @@ def _made(target: Path, run: RunFolder) -> Iterator[ReadRun]:
         yield reading
 
 
-def _prepared(reading: ReadRun, repo: str, asked: _Asked, place: Path, ask_hub: bool) -> Prepared:
+def _prepared(reading: ReadRun, repo: str, asked: _Asked, place: Path) -> Prepared:
     from cai.publish.gate import statements_of
     from cai.publish.prepare import prepare
 
     said = statements_of(reading.recipe.publish, private=not asked.target.public)
     if asked.licence is not None:
         said = replace(said, licence=asked.licence)
-    return prepare(
-        reading, repo, said, asked.with_store, place, asked.card, asked.forced, asked.terms, ask_hub=ask_hub
-    )
+    return prepare(reading, repo, said, asked.with_store, place, asked.card, asked.forced, asked.terms)
 
 
 def _refuse_blocked(prepared: Prepared, target: Path) -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -108,7 +109,10 @@ class Hub:
     ) -> None:
         _without_xet()
         from huggingface_hub import HfApi, get_token
+        from huggingface_hub.utils.tqdm import disable_progress_bars
 
+        if not sys.stderr.isatty():
+            disable_progress_bars()
         self.repo = valid_repo(repo)
         self._token = token or get_token()
         # False and not None: without a token none must be looked for elsewhere.

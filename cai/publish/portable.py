@@ -1,6 +1,6 @@
 """A recipe without anything of the machine that it ran on: the form in which it is published.
 
-    sources, engines: absolute paths      the last name alone (what a reader may look for)
+    sources, engines: paths out of the run   the last name alone (what a reader may look for)
     engines: addresses of servers         one on the reader's own machine
     engines: how a server was started     without the interpreter, the address, keys and paths
     run.reuse                             left out
@@ -8,7 +8,7 @@
 None of this decides an answer: `Recipe.deciding()` of the published recipe equals that of the
 original, so the generation keeps its digest. An engine's identity is found by what the recipe
 declares of it, so it is published under what the published recipe declares (tree.py).
-A name that decides answers cannot be changed here; where one is an absolute path, a note says so.
+A name that decides answers cannot be changed here; where one is a path of the machine, a note says so.
 
 What this module does not know: what else is published, how an engine is reached.
 """
@@ -16,7 +16,7 @@ What this module does not know: what else is published, how an engine is reached
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -30,6 +30,10 @@ _PRIVATE_FLAG = re.compile(
     r"(^|[-_])(key|keys|keyfile|certfile|token|password|passwd|secret|credentials?|host|port|headers?)($|[-_])",
     re.IGNORECASE,
 )
+
+
+_PATH = re.compile(r"(/[^/\s]+/|~/|[A-Za-z]:\\|file:)")
+"""What is a path for sure, wherever it stands: text may begin with a slash too."""
 
 
 @dataclass(frozen=True)
@@ -51,24 +55,24 @@ def portable(recipe: Recipe) -> Portable:
     if recipe.run.reuse:
         notes.append("run.reuse is left out: it names other runs of yours.")
     doctor = recipe.doctor
-    if doctor and is_absolute(doctor.probes):
+    if doctor and says_where(doctor.probes):
         doctor = doctor.model_copy(update={"probes": _last(doctor.probes)})
         notes.append("doctor.probes is published as a file's name.")
     changed: dict[str, Any] = {"sources": sources, "engines": engines, "run": run, "doctor": doctor}
-    if is_absolute(recipe.prompts):
+    if says_where(recipe.prompts):
         changed["prompts"] = _last(recipe.prompts)
         notes.append(f"prompts is published as {changed['prompts']!r}, without the folder.")
-    if recipe.feedback is not None and is_absolute(recipe.feedback.examples):
+    if recipe.feedback is not None and says_where(recipe.feedback.examples):
         name = _last(recipe.feedback.examples or "")
         changed["feedback"] = recipe.feedback.model_copy(update={"examples": name})
         notes.append(f"feedback.examples is published as {name!r}, without the folder.")
-    notes += _fixed(recipe)
-    return Portable(recipe.model_copy(update=changed), tuple(notes))
+    made = recipe.model_copy(update=changed)
+    return Portable(made, (*notes, *_fixed(made.model_dump())))
 
 
-def is_absolute(name: str | None) -> bool:
-    """Whether a name says where something lies on a machine."""
-    return bool(name) and bool(re.match(r"/|~|\\\\|[A-Za-z]:[\\/]|file:", name or ""))
+def says_where(name: str | None) -> bool:
+    """Whether a name says where something lies on a machine: an absolute path, or one out of the run."""
+    return name is not None and bool(re.match(r"/|~|\.\.[\\/]|\\\\|[A-Za-z]:[\\/]|file:", name))
 
 
 def _last(name: str) -> str:
@@ -80,7 +84,7 @@ def _source(section: SourceSection, number: int, notes: list[str]) -> SourceSect
     changed: dict[str, str] = {}
     for field in ("path", "repo"):
         value = getattr(section, field)
-        if is_absolute(value):
+        if says_where(value):
             changed[field] = _last(value)
             notes.append(f"sources[{number}].{field} is published as {changed[field]!r}, without the folder.")
     return section.model_copy(update=changed)
@@ -94,7 +98,7 @@ def _engine(
         changed["urls"] = [HERE]
     for field in ("path", "tokenizer", "script"):
         value = getattr(section, field)
-        if is_absolute(value):
+        if says_where(value):
             changed[field] = _last(value)
             notes.append(f"engines.{name}.{field} is published as {changed[field]!r}, without the folder.")
     if section.serve is not None:
@@ -112,7 +116,7 @@ def _serve(section: ServeSection, name: str, notes: list[str]) -> ServeSection:
     left_out: list[str] = []
     for flag in _flags(section.arguments):
         private = _PRIVATE_FLAG.search(flag[0].partition("=")[0]) or any(
-            is_absolute(value) or "://" in value for value in [*flag[1:], flag[0].partition("=")[2]]
+            says_where(value) or "://" in value for value in [*flag[1:], flag[0].partition("=")[2]]
         )
         if private:
             left_out.append(flag[0].partition("=")[0])
@@ -137,16 +141,17 @@ def _flags(arguments: list[str]) -> list[list[str]]:
     return grouped
 
 
-def _fixed(recipe: Recipe) -> list[str]:
-    """Names that say where something lies on this machine and cannot be changed: they decide answers."""
-    found = [f"constitutions: {name}" for name in recipe.constitutions.values() if is_absolute(name)]
-    found += [
-        f"engines.{name}.model: {recipe.engines[name].model}"
-        for name in recipe.engines_used()
-        if is_absolute(recipe.engines[name].model)
-    ]
-    return [
-        f"{item} is an absolute path and travels as it is, because every request's digest or the generation's"
-        " carries the name. To hide it, name it otherwise and run again."
-        for item in found
-    ]
+def _fixed(value: Any, where: str = "") -> Iterator[str]:
+    """What still says where something lies on this machine: it decides answers, or nobody thought of it."""
+    if isinstance(value, str) and _PATH.match(value):
+        yield (
+            f"{where} travels as it is, with the path {value!r}: what requests are known by cannot be changed"
+            " here. To hide it, name it otherwise and run again."
+        )
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _fixed(key, f"{where}.{key}".lstrip("."))
+            yield from _fixed(item, f"{where}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _fixed(item, where)

@@ -86,14 +86,13 @@ def prepare(
     template: Path | None = None,
     forced: Mapping[str, str] | None = None,
     terms: str | None = None,
-    ask_hub: bool = True,
 ) -> Prepared:
     """Read a run whose dataset is built. `terms`: what the models' terms say, where nobody said it yet.
 
     `place`: a folder for what is made first; it must stay until the push is over.
     Raises: PublishError, and what reading the run raises.
     """
-    facts = read_facts(run, statements.source, ask_hub)
+    facts = read_facts(run, statements.source)
     if terms is not None:
         models = [model.section.model for model in facts.models]
         statements = replace(statements, terms={**dict.fromkeys(models, terms), **statements.terms})
