@@ -18,7 +18,7 @@ from cai.engine.identity import Identity
 from cai.engine.wire import chat_body
 from cai.errors import RecipeError
 from cai.examples import load_examples
-from cai.frozen import generation_of, judge_plans, load_inputs, row_plans
+from cai.frozen import declared_digest, generation_of, judge_plans, load_inputs, row_plans
 from cai.generations import frozen_generations, read_generation
 from cai.parts import Part, Value
 from cai.prompting import HARM_OPTIONS, OPTIONS, load_prompts, principle_values, turn_values
@@ -297,6 +297,14 @@ def test_thinking_settings_are_part_of_who_an_engine_is_and_nothing_where_not_se
     assert other.record()["thinking"] == {"marks": ["<mull>", "</mull>"], "empty_block": True}
     assert known.digest != other.digest
     assert Identity(**known.record()).digest == known.digest
+
+
+def test_an_engine_without_these_settings_is_who_it_was_before_there_were_any() -> None:
+    """Pinned: of the program before it had them."""
+    section = EngineSection(kind="server", model="m", urls=["http://x"], revision="r")
+    known = Identity("m", "r", "chat", "{{ messages }}", {"enable_thinking": False}, "2026-01-01")
+    assert declared_digest(section, Path("/nowhere")) == "f77c102261de97c0879101bad8727b23"
+    assert known.digest == "d53b34ea5476b5d47782f382d13372f6"
 
 
 def test_through_the_chat_endpoint_the_empty_block_goes_before_the_answer() -> None:
