@@ -18,7 +18,7 @@ import pytest
 
 from cai.errors import HubError, HubMovedError, PublishError
 from cai.publish.difference import compare_rows, difference, read_rows
-from cai.publish.hub import Hub, Patience, valid_branch, valid_repo
+from cai.publish.hub import Hub, Patience, _bounded, valid_branch, valid_repo
 from cai.publish.manifest import Change, Manifest, make_manifest, read_manifest
 from cai.publish.push import Pushed, Target, foreign, look, push
 from cai.publish.tree import CARD, MANIFEST, PublishedFile
@@ -255,6 +255,19 @@ def test_the_wait_that_the_hub_asks_for_is_kept(server: HubServer) -> None:
     push(client(server, told=told), Target(), Parcel())
     assert time.monotonic() - began >= 1
     assert any("Again in 1 s" in line for line in told)
+
+
+def test_a_hub_that_says_nothing_is_given_up_and_looked_at_again(server: HubServer) -> None:
+    push(client(server), Target(), Parcel())
+    server.fail("commit", "hang")
+    hub = Hub(REPO, server.url, TOKEN, Patience(tries=4, first_s=0.01, answer_s=0.7))
+    try:
+        done = push(hub, Target(), Parcel("second"))
+    finally:
+        _bounded.cache_clear()
+        _bounded(Patience().answer_s)
+    assert done.version == 2
+    assert is_whole(server)
 
 
 def test_a_wait_of_an_hour_is_told_and_not_kept(server: HubServer) -> None:

@@ -23,6 +23,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import cache
 from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -40,14 +41,20 @@ _NAME = re.compile(r"(?!-|\.)(?!.*(--|\.\.))[A-Za-z0-9._-]{1,96}(?<!-)(?<!\.)(?<
 _BRANCH = re.compile(r"(?!/|-|refs/)(?!.*(//|\.\.|@\{))[A-Za-z0-9._/-]{1,200}(?<![/.])(?<!\.lock)")
 
 
+LOOK_S = 60.0
+"""A look at the page that takes longer has failed."""
+
+
 @dataclass(frozen=True)
 class Patience:
-    """How long a call is tried. `longest_s`: a server that asks for a longer wait is not waited for."""
+    """How long a call is tried. `longest_s`: a server that asks for a longer wait is not waited for;
+    `answer_s`: one that says nothing for so long counts as gone."""
 
     tries: int = 6
     first_s: float = 1.0
     most_s: float = 60.0
     longest_s: float = 600.0
+    answer_s: float = 300.0
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,7 @@ class Hub:
         self._api = HfApi(endpoint=endpoint, token=self._token or False)
         self.endpoint: str = self._api.endpoint
         self.patience = patience or Patience()
+        _bounded(self.patience.answer_s)
         self._told = told
 
     @property
@@ -133,7 +141,7 @@ class Hub:
         from huggingface_hub.errors import RepositoryNotFoundError
 
         try:
-            info = self.step("reading the page", lambda: self._api.dataset_info(self.repo))
+            info = self.step("reading the page", lambda: self._api.dataset_info(self.repo, timeout=LOOK_S))
         except _NotThereError as error:
             if not isinstance(error.__cause__, RepositoryNotFoundError):
                 raise
@@ -143,7 +151,10 @@ class Hub:
     def head(self, revision: str) -> str | None:
         """The commit that a revision points to; None where there is no such revision."""
         try:
-            info = self.step("reading the page", lambda: self._api.dataset_info(self.repo, revision=revision))
+            info = self.step(
+                "reading the page",
+                lambda: self._api.dataset_info(self.repo, revision=revision, timeout=LOOK_S),
+            )
         except _NotThereError:
             return None
         return str(info.sha)
@@ -404,6 +415,21 @@ def _retry_after(headers: Any) -> float | None:
 
     limit = parse_ratelimit_headers(headers)
     return float(limit.reset_in_seconds) if limit is not None and limit.remaining == 0 else None
+
+
+@cache
+def _bounded(answer_s: float) -> None:
+    """Let huggingface_hub's connections end after a silence; by themselves they wait for ever."""
+    import httpx2
+    from huggingface_hub import set_client_factory
+    from huggingface_hub.utils._http import default_client_factory
+
+    def client() -> httpx2.Client:
+        made = default_client_factory()
+        made.timeout = httpx2.Timeout(answer_s, connect=min(30.0, answer_s))
+        return made
+
+    set_client_factory(client)
 
 
 def _without_xet() -> None:
