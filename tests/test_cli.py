@@ -8,70 +8,55 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.command_line import CAI, cai, plain
 from tests.toy_source import write_constitution, write_run
-
-CAI = [sys.executable, "-c", "from cai.cli import main; main()"]
-PLAIN = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
-
-
-def _cai(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*CAI, *map(str, words)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=PLAIN,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
 
 
 def test_a_run_ends_with_a_dataset_and_a_comparison(tmp_path: Path) -> None:
     run = write_run(tmp_path, rows=12)
-    done = _cai("run", run)
+    done = cai("run", run)
     assert done.returncode == 0, done.stderr
     assert "Agreement" in done.stdout
     assert "12 of 12 rows" in done.stderr
     assert (run / "dataset" / "README.md").is_file()
     assert json.loads((run / "comparison.json").read_text())
-    again = _cai("run", run)
+    again = cai("run", run)
     assert again.returncode == 0
     assert "is finished: 12 rows; nothing is left to ask" in again.stdout
 
 
 def test_compare_prints_a_page_its_json_and_the_schema_of_that(tmp_path: Path) -> None:
     run = write_run(tmp_path, rows=6)
-    _cai("run", run)
-    page = _cai("compare", run)
+    cai("run", run)
+    page = cai("compare", run)
     assert page.stdout.startswith("\nVerdict\n")
     assert max(map(len, page.stdout.splitlines())) <= 100
-    written = json.loads(_cai("compare", run, "--json").stdout)
-    schema = json.loads(_cai("compare", "--schema").stdout)
+    written = json.loads(cai("compare", run, "--json").stdout)
+    schema = json.loads(cai("compare", "--schema").stdout)
     assert set(written) == set(schema["properties"])
-    without = _cai("compare")
+    without = cai("compare")
     assert (without.returncode, "Name a run" in without.stderr) == (2, True)
 
 
 def test_status_tells_rows_answers_and_tokens(tmp_path: Path) -> None:
     run = write_run(tmp_path, rows=5)
-    _cai("run", run)
-    status = json.loads(_cai("status", run, "--json").stdout)
+    cai("run", run)
+    status = json.loads(cai("status", run, "--json").stdout)
     assert status["rows"]["total"] == 5
     assert status["rows"]["finished"] == 5
     assert status["stages"]["critique"]["answers"] == 10
-    assert "5 of 5 finished" in _cai("status", run).stdout
+    assert "5 of 5 finished" in cai("status", run).stdout
 
 
 def test_show_tells_the_outcome_first_and_then_one_block_a_principle(tmp_path: Path) -> None:
     run = write_run(tmp_path, rows=3)
-    _cai("run", run)
-    done = _cai("show", run, "--row", 2)
+    cai("run", run)
+    done = cai("show", run, "--row", 2)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     headers = [line.rstrip(" ─") for line in lines if line.endswith("─")]
@@ -91,11 +76,11 @@ def test_show_tells_the_outcome_first_and_then_one_block_a_principle(tmp_path: P
 
 def test_show_tells_where_every_line_of_a_request_came_from(tmp_path: Path) -> None:
     run = write_run(tmp_path, rows=3)
-    _cai("run", run)
-    shown = _cai("show", run, "--row", 2)
+    cai("run", run)
+    shown = cai("show", run, "--row", 2)
     words = shown.stdout.splitlines()[-1].split()
     assert words[:2] == ["cai", "show"]
-    one = _cai(*words[1:])
+    one = cai(*words[1:])
     assert one.returncode == 0, one.stderr
     assert one.stdout.startswith(
         "judgement, chosen against rejected (the human pair), principle p0, chosen shown as A · "
@@ -104,40 +89,40 @@ def test_show_tells_where_every_line_of_a_request_came_from(tmp_path: Path) -> N
     assert "principles/own.yaml:8 │ Which response is better by rule 0?" in one.stdout
     assert "conversation.j2:3 │ Below is a conversation" in one.stdout
     assert "answer: P(A) = " in one.stdout
-    story = json.loads(_cai("show", run, "--row", 2, "--json").stdout)
+    story = json.loads(cai("show", run, "--row", 2, "--json").stdout)
     assert len(story["exchanges"]) == 2 + 2 + 6 + 6 + 4
     assert all(exchange["answer"] for exchange in story["exchanges"])
-    full = _cai("show", run, "--row", 2, "--full").stdout
+    full = cai("show", run, "--row", 2, "--full").stdout
     assert all(exchange["digest"][:12] in full for exchange in story["exchanges"])
     assert full.count("answer: P(A)") == 12
-    wrong = _cai("show", run, "--row", 2, "--request", "zz")
+    wrong = cai("show", run, "--row", 2, "--request", "zz")
     assert wrong.returncode == 1
     assert "No request of row" in wrong.stderr
 
 
 def test_a_row_is_named_by_number_by_id_or_by_file_and_line(tmp_path: Path) -> None:
     run = write_run(tmp_path, rows=3)
-    _cai("run", run)
-    row = json.loads(_cai("show", run, "--row", 2, "--json").stdout)["row"]
+    cai("run", run)
+    row = json.loads(cai("show", run, "--row", 2, "--json").stdout)["row"]
     for wanted in (row, row[:10], "train.jsonl.gz:2", "harmless-base/train.jsonl.gz:2"):
-        assert json.loads(_cai("show", run, "--row", wanted, "--json").stdout)["row"] == row
+        assert json.loads(cai("show", run, "--row", wanted, "--json").stdout)["row"] == row
     for wanted in ("4", "train.jsonl.gz:9", "zz"):
-        done = _cai("show", run, "--row", wanted)
+        done = cai("show", run, "--row", wanted)
         assert done.returncode == 1
         assert "its sources hold 3 rows" in done.stderr
 
 
 def test_the_pilot_waits_for_a_person(tmp_path: Path) -> None:
     run = write_run(tmp_path, rows=12, pilot=4)
-    waits = _cai("run", run)
+    waits = cai("run", run)
     assert waits.returncode == 1
     assert "waits for a person: 8 rows are left" in waits.stderr
     assert "Pilot: 4 of 12 rows" in waits.stdout
     assert "Option mass: 0.980" in waits.stdout
     assert re.search(r"Agreement: \d+\.\d % \(\d+\.\d to \d+\.\d, n 4\)", waits.stdout)
-    status = json.loads(_cai("status", run, "--json").stdout)
+    status = json.loads(cai("status", run, "--json").stdout)
     assert status["rows"]["finished"] == 4
-    on = _cai("run", run, "--yes")
+    on = cai("run", run, "--yes")
     assert on.returncode == 0
     assert "12 of 12 rows" in on.stderr
 
@@ -146,11 +131,11 @@ def test_a_pilot_that_misses_a_threshold_stops_the_run_and_says_which(tmp_path: 
     run = write_run(tmp_path, rows=12, pilot=4)
     recipe = run / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("rows: 4", "rows: 4, min_option_mass: 0.99"))
-    done = _cai("run", run)
+    done = cai("run", run)
     assert done.returncode == 1
     assert "min_option_mass is 0.99, the pilot's figure is 0.980" in done.stderr
     recipe.write_text(recipe.read_text().replace("0.99", "0.9"))
-    assert _cai("run", run).returncode == 0
+    assert cai("run", run).returncode == 0
 
 
 def test_rows_in_quarantine_give_exit_code_3_and_are_taken_up_again(tmp_path: Path) -> None:
@@ -163,11 +148,11 @@ def test_rows_in_quarantine_give_exit_code_3_and_are_taken_up_again(tmp_path: Pa
             f'if not __import__("os").path.exists({str(healed)!r}) and "POISON" in text',
         )
     )
-    done = _cai("run", run)
+    done = cai("run", run)
     assert done.returncode == 3, done.stderr
     assert "1 rows are in quarantine" in done.stderr
     healed.touch()
-    again = _cai("run", run)
+    again = cai("run", run)
     assert again.returncode == 0, again.stderr
     assert "6 of 6 rows" in again.stderr
 
@@ -182,7 +167,7 @@ def test_ctrl_c_keeps_what_was_paid_for_and_the_same_command_goes_on(tmp_path: P
         .replace("    a = 0.1", "    time.sleep(0.002)\n    a = 0.1")
     )
     process = subprocess.Popen(
-        [*CAI, "run", str(run)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=PLAIN
+        [*CAI, "run", str(run)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=plain()
     )
     store = run / "store" / "segment-000001.jsonl"
     deadline = time.monotonic() + 30
@@ -195,23 +180,23 @@ def test_ctrl_c_keeps_what_was_paid_for_and_the_same_command_goes_on(tmp_path: P
     assert process.returncode == 130, stderr
     assert "Traceback" not in stderr
     assert "kept" in stderr
-    before = json.loads(_cai("status", run, "--json").stdout)
+    before = json.loads(cai("status", run, "--json").stdout)
     assert 0 < before["rows"]["finished"] < 60
-    done = _cai("run", run)
+    done = cai("run", run)
     assert done.returncode == 0, done.stderr
-    stages = json.loads(_cai("status", run, "--json").stdout)["stages"]
+    stages = json.loads(cai("status", run, "--json").stdout)["stages"]
     assert stages["critique"]["answers"] == 120
     assert stages["revision"]["answers"] == 120
 
 
 def test_init_writes_a_project_whose_recipe_names_what_is_there(tmp_path: Path) -> None:
-    done = _cai("init", "mine", cwd=tmp_path)
+    done = cai("init", "mine", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     project = tmp_path / "mine"
     assert (project / "principles" / "harmless.yaml").is_file()
     assert (project / "prompts" / "judgement.j2").is_file()
     assert (project / "prompts" / "base" / "judgement.j2").is_file()
-    again = _cai("init", "mine", cwd=tmp_path)
+    again = cai("init", "mine", cwd=tmp_path)
     assert again.returncode == 1
     assert "already holds" in again.stderr
 
@@ -232,7 +217,7 @@ def test_a_mistake_costs_one_sentence_and_exit_code_1(
     run = write_run(tmp_path, rows=3)
     recipe = run / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace(*change, 1))
-    done = _cai("run", run)
+    done = cai("run", run)
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -250,7 +235,7 @@ def test_a_mistake_costs_one_sentence_and_exit_code_1(
     ],
 )
 def test_a_run_that_is_not_there_is_named(words: tuple[str, ...], tmp_path: Path) -> None:
-    done = _cai(*words, cwd=tmp_path)
+    done = cai(*words, cwd=tmp_path)
     assert done.returncode == 1
     assert "There is no run nope" in done.stderr
 
@@ -260,13 +245,13 @@ def test_two_processes_cannot_work_on_one_run(tmp_path: Path) -> None:
 
     run = write_run(tmp_path, rows=3)
     with Store(run / "store", writable=True):
-        done = _cai("run", run)
+        done = cai("run", run)
     assert done.returncode == 1
     assert f"process {os.getpid()}" in done.stderr
 
 
 def test_help_lists_the_verbs_that_work() -> None:
-    shown = _cai("--help").stdout
+    shown = cai("--help").stdout
     verbs = [line.split()[0] for line in shown.split("Commands:")[1].splitlines() if line.strip()]
     assert set(verbs) >= {
         "init",
@@ -281,38 +266,38 @@ def test_help_lists_the_verbs_that_work() -> None:
     }
     assert "..." not in shown.split("Commands:")[1]
     for verb in verbs:
-        assert _cai(verb, "--help").returncode == 0
+        assert cai(verb, "--help").returncode == 0
 
 
 def test_reading_verbs_show_the_last_generation_after_an_edit_and_say_what_changed(tmp_path: Path) -> None:
     run = write_run(tmp_path, rows=4)
-    _cai("run", run)
+    cai("run", run)
     before = sorted(path.name for path in (run / "frozen").iterdir())
     write_constitution(run, change=" now")
     for words in (("dataset", run), ("status", run), ("show", run, "--row", 2), ("compare", run)):
-        done = _cai(*words)
+        done = cai(*words)
         assert done.returncode == 0, done.stderr
         assert done.stderr.count("principles/own.yaml has changed since test last ran") == 1
-    assert "4 of 4 finished" in _cai("status", run).stdout
+    assert "4 of 4 finished" in cai("status", run).stdout
     assert sorted(path.name for path in (run / "frozen").iterdir()) == before
     assert (run / "dataset" / "preferences").is_dir()
 
 
 def test_touching_the_source_asks_nobody_again(tmp_path: Path) -> None:
     run = write_run(tmp_path, rows=8, pilot=3)
-    assert _cai("run", run, "--yes").returncode == 0
+    assert cai("run", run, "--yes").returncode == 0
     os.utime(run / "data" / "harmless-base" / "train.jsonl.gz")
-    assert _cai("run", run).returncode == 0
+    assert cai("run", run).returncode == 0
 
 
 def test_the_pilot_alone(tmp_path: Path) -> None:
     run = write_run(tmp_path, rows=8, pilot=3)
-    done = _cai("run", run, "--pilot-only")
+    done = cai("run", run, "--pilot-only")
     assert done.returncode == 0
     assert "Pilot: 3 of 8 rows" in done.stdout
     recipe = run / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("rows: 3", "rows: 0"))
-    done = _cai("run", run, "--pilot-only")
+    done = cai("run", run, "--pilot-only")
     assert done.returncode == 1
     assert "pilot has 0 rows" in done.stderr
 
@@ -321,11 +306,11 @@ def test_rows_in_quarantine_are_counted_once_and_hold_a_pilot_back(tmp_path: Pat
     run = write_run(tmp_path, rows=8, pilot=8, poisoned=(1, 2))
     recipe = run / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("rows: 8", "rows: 6, min_option_mass: 0.1"))
-    done = _cai("run", run)
+    done = cai("run", run)
     assert done.returncode in (1, 3)
-    status = json.loads(_cai("status", run, "--json").stdout)
+    status = json.loads(cai("status", run, "--json").stdout)
     assert status["rows"]["quarantined"] <= 2
-    alone = _cai("run", run, "--pilot-only")
+    alone = cai("run", run, "--pilot-only")
     assert alone.returncode == (3 if status["rows"]["quarantined"] else 0)
 
 
@@ -337,8 +322,8 @@ def test_text_that_looks_like_an_emoji_code_or_markup_is_shown_as_it_is(tmp_path
             gzip.decompress(source.read_bytes()).replace(b"Question 1", b":smile: [red]x[/red] \\u001b[31m")
         )
     )
-    assert _cai("run", run).returncode == 0
-    shown = _cai("show", run, "--row", 2)
+    assert cai("run", run).returncode == 0
+    shown = cai("show", run, "--row", 2)
     assert ":smile: [red]x[/red] \\x1b[31m" in shown.stdout
 
 
@@ -352,7 +337,7 @@ def test_a_thing_in_the_way_is_named(tmp_path: Path, name: str, message: str) ->
         (run / name).mkdir()
     else:
         (run / name).write_text("in the way")
-    done = _cai("run", run)
+    done = cai("run", run)
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
@@ -368,7 +353,7 @@ def test_ctrl_c_at_the_question_ends_the_run(tmp_path: Path) -> None:
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
-        env=PLAIN,
+        env=plain(),
         start_new_session=True,
     )
     os.close(terminal)
@@ -379,17 +364,17 @@ def test_ctrl_c_at_the_question_ends_the_run(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     assert process.wait(20) in (1, 130)
     os.close(main)
-    assert json.loads(_cai("status", run, "--json").stdout)["rows"]["finished"] == 3
+    assert json.loads(cai("status", run, "--json").stdout)["rows"]["finished"] == 3
 
 
 def test_a_dataset_without_its_run_is_compared_and_reported(tmp_path: Path) -> None:
     run = write_run(tmp_path, rows=6)
-    assert _cai("run", run).returncode == 0
+    assert cai("run", run).returncode == 0
     before = (run / "comparison.json").read_bytes()
     alone = tmp_path / "handed-on"
     alone.mkdir()
     (run / "dataset").rename(alone / "dataset")
-    done = _cai("compare", alone)
+    done = cai("compare", alone)
     assert done.returncode == 0, done.stderr
     assert (alone / "comparison.json").read_bytes() == before
-    assert _cai("report", alone).returncode == 0
+    assert cai("report", alone).returncode == 0

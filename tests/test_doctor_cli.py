@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -13,25 +12,15 @@ from pathlib import Path
 import pytest
 
 from cai.doctor.installed import look_around
+from tests import command_line
 from tests.chat_shapes import HEADERS, byte_level, save
 from tests.test_doctor import JUDGE, SABOTEURS, SOUND
 from tests.test_server_engine import Small
 from tests.toy_source import write_run
 
-CAI = [sys.executable, "-c", "from cai.cli import main; main()"]
-PLAIN = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
-
 
 def _cai(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*CAI, *map(str, words)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=PLAIN,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
+    return command_line.cai(*words, cwd=cwd, columns=80)
 
 
 def _run_with(folder: Path, judge: str) -> Path:

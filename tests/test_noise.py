@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from cai.noise import _spread
+from tests.command_line import cai
 from tests.toy_source import SCRIPT, write_run
 
-CAI = [sys.executable, "-c", "from cai.cli import main; main()"]
 SIGMA = 0.05
 NOISY = SCRIPT.replace(
     "    a = 0.1 + 0.8 * (draw(text) % 1000) / 1000\n",
@@ -20,22 +18,18 @@ NOISY = SCRIPT.replace(
 )
 
 
-def _cai(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*CAI, *map(str, words)], capture_output=True, text=True, check=False)
-
-
 def test_a_judge_that_answers_equal_requests_equally_has_a_floor_of_zero(tmp_path: Path) -> None:
     run = write_run(tmp_path, rows=12)
-    assert _cai("run", run).returncode == 0
+    assert cai("run", run).returncode == 0
     store = (run / "store" / "segment-000001.jsonl").read_bytes()
-    done = _cai("noise", run, "--sample", 8, "--json")
+    done = cai("noise", run, "--sample", 8, "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told == json.loads((run / "noise.json").read_text())
     assert (told["noise_floor"], told["rows"], told["pairs"]["flips"]["count"]) == (0.0, 8, 0)
     assert told["judgements"]["n"] == 3 * 2 * told["pairs"]["n"]
     assert (run / "store" / "segment-000001.jsonl").read_bytes() == store
-    asked = json.loads(_cai("store", "stats", run, "--json").stdout)
+    asked = json.loads(cai("store", "stats", run, "--json").stdout)
     assert sum(stage["records"] for stage in asked["stages"].values()) == store.count(b"\n")
     again = (run / "workbench" / "noise" / "segment-000001.jsonl").read_bytes()
     assert again.count(b"\n") == told["judgements"]["n"]
@@ -44,8 +38,8 @@ def test_a_judge_that_answers_equal_requests_equally_has_a_floor_of_zero(tmp_pat
 def test_a_noisy_judge_has_the_floor_of_its_noise_and_labels_mind_it(tmp_path: Path) -> None:
     run = write_run(tmp_path, rows=80)
     (run / "script.py").write_text(NOISY)
-    assert _cai("run", run).returncode == 0
-    done = _cai("noise", run, "--sample", 80)
+    assert cai("run", run).returncode == 0
+    done = cai("noise", run, "--sample", 80)
     assert done.returncode == 0, done.stderr
     told = json.loads((run / "noise.json").read_text())
     # Three principles in two orders are averaged; two readings are subtracted.
@@ -55,7 +49,7 @@ def test_a_noisy_judge_has_the_floor_of_its_noise_and_labels_mind_it(tmp_path: P
     assert told["pairs"]["p95"]["high"] > expected * 0.9
     assert told["judgements"]["p95"]["value"] == pytest.approx(1.96 * SIGMA * 2**0.5, rel=0.15)
     assert 0.3 < told["pairs"]["flips"]["value"] < 0.7
-    assert _cai("dataset", run).returncode == 0
+    assert cai("dataset", run).returncode == 0
     settings = json.loads((run / "dataset" / "summary.json").read_text())["settings"]
     assert settings["noise_floor"] == told["noise_floor"]
 
@@ -71,5 +65,5 @@ def test_two_readings_by_hand() -> None:
 
 def test_a_run_without_judgements_is_said(tmp_path: Path) -> None:
     run = write_run(tmp_path, rows=2)
-    done = _cai("noise", run)
+    done = cai("noise", run)
     assert (done.returncode, "has not begun" in done.stderr) == (1, True)

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -38,10 +37,10 @@ from cai.steps import run_row
 from cai.store import Store
 from cai.trace import Exchange, trace_row
 from tests.chat_shapes import CHATML, byte_level, save
+from tests.command_line import CAI
 from tests.test_server_engine import Small
 from tests.toy_source import write_constitution
 
-CAI = [sys.executable, "-c", "from cai.cli import main; main()"]
 CONTEXT = 105
 
 TEMPLATES = {
