@@ -24,6 +24,7 @@ from cai.live import LiveRun
 from cai.publish.fetch import fetch
 from cai.publish.fork import fork
 from cai.publish.manifest import Change, make_manifest
+from cai.publish.rebuild import rebuild
 from cai.publish.tree import MANIFEST, PublishedFile
 from cai.reading import ReadRun
 from cai.recipe import load_recipe
@@ -172,6 +173,23 @@ def test_a_rich_run_forks_and_asks_nothing_once_its_script_is_put_there(tmp_path
     assert _datasets(worked(made.run.path)) == _datasets(run)
 
 
+def test_an_edited_fork_is_published_and_made_again_in_its_turn(published: Path, tmp_path: Path) -> None:
+    run = _fork(published)
+    _reword(run, "better by rule 1?", "better by the first rule?")
+    asyncio.run(_work(run))
+    worked(run)
+    again = fetch(str(publish_into(tmp_path / "second", run)))
+    assert again.manifest.generation != fetch(str(published)).manifest.generation
+    assert rebuild(again, tmp_path / "made").identical
+    rows = "run/rows/rows-00000.jsonl.gz"
+    assert (again.folder / rows).read_bytes() == (published / rows).read_bytes()
+    sizes = [
+        sum(1 for _ in (place / "run/store/segment-000001.jsonl").open())
+        for place in (published, again.folder)
+    ]
+    assert sizes[0] == sizes[1], "the first generation's answers stay at home"
+
+
 # ---------------------------------------------------------------------- the recipe
 
 
@@ -232,6 +250,23 @@ def test_nothing_of_the_publishers_machine_or_choosing_is_taken_over(published: 
     assert "--trust-remote-code" in notes
     told = made.run.recipe.read_text()
     assert "engines.main.urls: set it to where you serve m" in told.replace("\n# ", " ")
+
+
+@pytest.mark.parametrize(
+    ("sources", "source"),
+    [
+        ([{"kind": "hh-rlhf"}, {"kind": "red-team"}], "Anthropic/hh-rlhf"),
+        ([{"kind": "hub", "repo": "org/pairs"}], "org/pairs"),
+        ([{"kind": "hub", "repo": "org/pairs"}, {"kind": "hh-rlhf"}], None),
+        ([{"kind": "hh-rlhf", "path": "data"}], None),
+        ([{"kind": "hub", "repo": "pairs"}], None),
+    ],
+)
+def test_a_fork_knows_which_dataset_of_the_hub_its_rows_are_of(
+    sources: list[dict[str, str]], source: str | None, published: Path
+) -> None:
+    _recipe_changed(published, sources=sources)
+    assert load_recipe(_fork(published) / "recipe.yaml").publish.source == source
 
 
 @pytest.mark.parametrize("script", ["../../evil.py", "/elsewhere/evil.py", "evil.txt", "a\\evil.py"])

@@ -35,14 +35,12 @@ from cai.engine.fingerprint import read_fingerprint
 from cai.engine.identity import Identity
 from cai.errors import PublishError
 from cai.frozen import (
-    Generation,
     freeze_fingerprint,
     freeze_identity,
     frozen_identity,
     generation_of,
     load_inputs,
 )
-from cai.generations import remember
 from cai.publish.fetch import Published, versions_differ
 from cai.publish.portable import HERE
 from cai.publish.rebuild import versions_here
@@ -50,6 +48,7 @@ from cai.publish.tree import recipe_yaml
 from cai.recipe import DoctorSection, EngineSection, Recipe, SourceSection, load_recipe
 from cai.run_folder import RunFolder
 from cai.shipped import shipped
+from cai.source.places import HH_RLHF
 
 ROWS = "rows"
 _OWN_FOLDERS = (ROWS, "store", "frozen", "prompts", "dataset", "review", "workbench")
@@ -205,7 +204,9 @@ def _open_sections(making: _Making) -> None:
     changed: dict[str, Any] = {
         "sources": [SourceSection(kind="published", path=ROWS)],
         "run": recipe.run.model_copy(update={"reuse": []}),
-        "publish": recipe.publish.model_copy(update={"title": None, "gpu_hours": None, "energy_kwh": None}),
+        "publish": recipe.publish.model_copy(
+            update={"title": None, "gpu_hours": None, "energy_kwh": None, "source": _source_of(recipe)}
+        ),
     }
     if recipe.doctor and not _is_shipped(recipe.doctor.probes):
         changed["doctor"] = DoctorSection()
@@ -213,6 +214,19 @@ def _open_sections(making: _Making) -> None:
             f"doctor.probes: the author's own questions ({recipe.doctor.probes}) are not published; the shipped ones are used."
         )
     making.recipe = recipe.model_copy(update=changed)
+
+
+def _source_of(recipe: Recipe) -> str | None:
+    """The one dataset of the Hub that all rows come from, where the recipe says so."""
+    if recipe.publish.source is not None:
+        return recipe.publish.source
+    hub = {"hh-rlhf": HH_RLHF, "red-team": HH_RLHF}
+    names = {
+        (section.repo or hub.get(section.kind)) if section.path is None else None
+        for section in recipe.sources
+    }
+    name = names.pop() if len(names) == 1 else None
+    return name if name is not None and "/" in name else None  # else a folder's last name
 
 
 def _is_shipped(name: str) -> bool:
@@ -296,14 +310,13 @@ def _fingerprints(published: Published) -> dict[str, Any]:
 
 
 def _generation(published: Published, run: RunFolder, making: _Making) -> None:
-    """Note what the run last worked with, and tell where the fork is another generation by itself."""
+    """Load what a run would, and tell where the fork is another generation by itself."""
     inputs = load_inputs(making.recipe, run.path)
     identities = {
         name: identity
         for name in making.recipe.engines_used()
         if (identity := frozen_identity(run.path, making.recipe.engines[name])) is not None
     }
-    remember(run, Generation(published.manifest.generation, published.frozen))
     if generation_of(run.path, inputs, identities).digest == published.manifest.generation:
         return
     differ = versions_differ(published.manifest, versions_here())
