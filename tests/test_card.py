@@ -181,6 +181,12 @@ def test_every_config_every_principle_and_every_template_is_there(made: Read, te
         assert template.rstrip("\n") in text
 
 
+def test_advice_to_the_runs_maker_is_left_out(made: Read, text: str) -> None:
+    assert made.facts.comparison is not None
+    assert any(sentence.startswith("Next:") for sentence in made.facts.comparison.verdict)
+    assert "Next:" not in text
+
+
 def test_an_equal_run_has_an_equal_card(sound: Path, text: str) -> None:
     again = read(sound)
     assert card(again.facts, REPO, again.statements, again.found, scanned=again.scanned) == text
