@@ -273,8 +273,9 @@ class SmallServer:
         choices = [choice(index, ids, body, self.options.context) for index, ids in enumerate(prompts)]
         tokens = sum(each.pop("made") for each in choices) if made else 0
         if self.options.thinks:
+            hidden = self.options.thinks == "special" and body.get("skip_special_tokens", True)
             for each in choices:
-                each["text"] = f"{THOUGHT_IN_TEXT}{each['text']}"
+                each["text"] = (f"{THOUGHT}\n\n" if hidden else THOUGHT_IN_TEXT) + each["text"]
         usage = {"prompt_tokens": sum(map(len, prompts)), "completion_tokens": tokens}
         return {
             "id": "cmpl-1",
@@ -435,7 +436,11 @@ def main() -> None:
     parser.add_argument("--chat-only", action="store_true", help="no token ids")
     parser.add_argument("--deaf", action="store_true", help="continue_final_message is not known")
     parser.add_argument("--plain", action="store_true", help="no token ids, no /tokenize, no context length")
-    parser.add_argument("--thinks", default="", help="reasoning, reasoning_content, text, opened or all")
+    parser.add_argument(
+        "--thinks",
+        default="",
+        help="reasoning, reasoning_content, text, opened, all; special: text, the marks special tokens",
+    )
     parser.add_argument("--weights", default="", help="any word: another model under the same name")
     options = parser.parse_args()
     global WEIGHTS

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from tokenizers import AddedToken
 
 from cai.engine.encoding import load_encoder
 from cai.engine.thoughts import answered, split
@@ -108,6 +109,22 @@ async def test_thinking_in_the_text_of_a_completion_is_counted_with_the_tokenize
     assert "".join(pieces).endswith(answer.text)
     count = load_encoder(folder, "", "chat", {}, "").count
     assert answer.reasoning_tokens == count(THOUGHT)
+
+
+async def test_marks_that_are_special_tokens_are_asked_for_with_the_text(tmp_path: Path) -> None:
+    tokenizer = byte_level()
+    tokenizer.add_special_tokens([AddedToken("</think>", special=True, normalized=False)])
+    save(tokenizer, THINKING, tmp_path)
+    server = Small("--tokenizer", str(tmp_path), "--thinks", "special")
+    try:
+        one = engine(server)
+        await one.open()
+        answers = [await one.generate(generate("hello")), await one.stream(generate("hello"), lambda _: None)]
+        await one.close()
+    finally:
+        server.stop()
+    assert [answer.reasoning for answer in answers] == [THOUGHT, THOUGHT]
+    assert not any(THOUGHT in answer.text for answer in answers)
 
 
 def test_what_was_stored_before_reads_as_an_answer_without_thinking() -> None:

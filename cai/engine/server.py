@@ -150,7 +150,7 @@ class ServerEngine:
             ids = self._encoder.encode(request)
             if not self._fits(ids, request.sampling.max_tokens):
                 return Completion("", "too_long", len(ids), 0, self.context_tokens)
-            body = generate_body(self._section.model, ids, request)
+            body = generate_body(self._section.model, ids, request, self._encoder.hides_thinking)
             try:
                 done = await self._connection.complete(body, 1, lambda got: read_completion(got, len(ids)))
                 return self._without_thoughts(request, done)
@@ -170,7 +170,8 @@ class ServerEngine:
         events = StreamedCompletion(len(ids))
         async with self._connection.admitted(priority):
             try:
-                async for event in self._connection.stream(stream_body(self._section.model, ids, request)):
+                body = stream_body(self._section.model, ids, request, self._encoder.hides_thinking)
+                async for event in self._connection.stream(body):
                     on_text(events.add(event))
             except Status as error:
                 self._raise_unless_too_long(error)

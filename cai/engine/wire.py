@@ -65,19 +65,28 @@ def sampling_fields(sampling: Sampling, seed: int) -> dict[str, Any]:
     return fields
 
 
-def generate_body(model: str, ids: list[int], request: GenerateRequest) -> bytes:
-    """A call of /v1/completions for a text."""
-    fields = sampling_fields(request.sampling, request.seed)
-    if request.rendered.thinking is not None:  # the mark that ends it may be a special token
-        fields["skip_special_tokens"] = False
+def generate_body(
+    model: str, ids: list[int], request: GenerateRequest, marks_are_special: bool = False
+) -> bytes:
+    """A call of /v1/completions for a text; `marks_are_special`: those of thinking are special tokens."""
+    fields = _generate_fields(request, marks_are_special)
     return orjson.dumps({"model": model, "prompt": ids, **fields})
 
 
-def stream_body(model: str, ids: list[int], request: GenerateRequest) -> bytes:
+def stream_body(
+    model: str, ids: list[int], request: GenerateRequest, marks_are_special: bool = False
+) -> bytes:
     """The same call, answered piece by piece."""
-    fields = sampling_fields(request.sampling, request.seed)
     streamed = {"stream": True, "stream_options": {"include_usage": True}}
+    fields = _generate_fields(request, marks_are_special)
     return orjson.dumps({"model": model, "prompt": ids, **fields, **streamed})
+
+
+def _generate_fields(request: GenerateRequest, marks_are_special: bool) -> dict[str, Any]:
+    fields = sampling_fields(request.sampling, request.seed)
+    if marks_are_special or request.rendered.thinking is not None:  # or nobody sees where thinking ends
+        fields["skip_special_tokens"] = False
+    return fields
 
 
 def score_body(model: str, prompts: Sequence[list[int]], tokens: Sequence[int]) -> bytes:
