@@ -178,7 +178,10 @@ def _prepared(reading: ReadRun, repo: str, asked: _Asked, place: Path) -> Prepar
     said = statements_of(reading.recipe.publish, private=not asked.target.public)
     if asked.licence is not None:
         said = replace(said, licence=asked.licence)
-    return prepare(reading, repo, said, asked.with_store, place, asked.card, asked.forced, asked.terms)
+    return prepare(
+        *(reading, repo, said, asked.with_store, place, asked.card, asked.forced, asked.terms),
+        told=lambda line: err().print(escape(line)),
+    )
 
 
 def _refuse_blocked(prepared: Prepared, target: Path) -> None:

@@ -8,7 +8,7 @@ What this module does not know: the Hub's protocol, the terminal; how the datase
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -86,10 +86,12 @@ def prepare(
     template: Path | None = None,
     forced: Mapping[str, str] | None = None,
     terms: str | None = None,
+    told: Callable[[str], None] = lambda line: None,
 ) -> Prepared:
     """Read a run whose dataset is built. `terms`: what the models' terms say, where nobody said it yet.
 
-    `place`: a folder for what is made first; it must stay until the push is over.
+    `place`: a folder for what is made first; it must stay until the push is over. `told` is given
+    a line now and then where that takes long.
     Raises: PublishError, and what reading the run raises.
     """
     facts = read_facts(run, statements.source)
@@ -105,7 +107,7 @@ def prepare(
         facts=facts,
         statements=statements,
         scanned=scanned,
-        files=tuple(published_files(run, with_store, place)),
+        files=tuple(published_files(run, with_store, place, told)),
         found=tuple(found),
         notes=portable(run.recipe).notes,
         with_store=with_store,

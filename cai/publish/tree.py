@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -77,11 +77,17 @@ class PublishedFile:
                 yield chunk
 
 
-def published_files(run: ReadRun, with_store: bool = False, place: Path | None = None) -> list[PublishedFile]:
+def published_files(
+    run: ReadRun,
+    with_store: bool = False,
+    place: Path | None = None,
+    told: Callable[[str], None] = lambda line: None,
+) -> list[PublishedFile]:
     """Every file but the card and the manifest, by path.
 
     The dataset must have been built from the generation that `run` reads. `place`: a folder for
-    what has to be made first (needed with the store); it must stay until the files are pushed.
+    what has to be made first (needed with the store); it must stay until the files are pushed. `told` is given a line now and
+    then while the store's part is gathered, which takes as long as replaying every row.
     Raises: PublishError where the dataset is missing or of another generation; ReviewError; OSError.
     """
     recipe = portable(run.recipe)
@@ -93,7 +99,7 @@ def published_files(run: ReadRun, with_store: bool = False, place: Path | None =
         from cai.publish.with_store import store_files  # type: ignore[import-untyped,unused-ignore]
 
         assert place is not None, "the store's files need a place"
-        files += store_files(run, place)
+        files += store_files(run, place, told)
     return sorted(files, key=lambda file: file.path)
 
 

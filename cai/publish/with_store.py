@@ -34,6 +34,8 @@ from cai.trace import trace_row
 _log = logging.getLogger("cai")
 
 COMMIT_RECORDS = 1000
+TOLD_ROWS = 10_000
+"""After so many rows a line is told."""
 
 
 @dataclass
@@ -45,14 +47,24 @@ class StorePart:
     incomplete: list[str] = field(default_factory=list)
 
 
-def store_files(run: ReadRun, place: Path) -> list[PublishedFile]:
+def store_files(
+    run: ReadRun, place: Path, told: Callable[[str], None] = lambda line: None
+) -> list[PublishedFile]:
     """The rows and the part of the store, made in the folder `place`, where they must stay.
 
     Rows whose answers are not all there any more (damage) are told; making the dataset again
-    needs none of these. Raises: PublishError where no row is finished, SourceError, StoreError, OSError.
+    needs none of these. `told` is given a line now and then. Raises: PublishError where no row is finished, SourceError, StoreError, OSError.
     """
     files = write_rows(run.source, place / "rows")
-    part = write_store(run, place / "store")
+    seen = 0
+
+    def count() -> None:
+        nonlocal seen
+        seen += 1
+        if seen % TOLD_ROWS == 0:
+            told(f"The answers of {seen:,} rows are gathered.")
+
+    part = write_store(run, place / "store", count)
     if not part.rows:
         raise PublishError(f"No row of {run.run.name} is finished.", f"Type: cai run {run.run.shown}")
     if part.incomplete:
