@@ -111,7 +111,7 @@ class ScriptedEngine:
         scores = self._scores(request)
         top = [
             Token(option, None, math.exp(x))
-            for option, x in zip(request.options, scores.logprobs, strict=True)
+            for option, x in zip(request.options, scores.logprobs, strict=scores.finish == "stop")
         ]
         texts = [*(message.text for message in request.rendered.messages), request.rendered.answer_text]
         return Position(
