@@ -349,7 +349,9 @@ def files_of(run: Path) -> dict[str, bytes]:
 
 def test_no_path_of_the_machine_and_no_address_travels(run: Path, tmp_path: Path) -> None:
     edited(run, sources__0__path=str(run / "data"), engines__main__urls=["http://secret.example:8000"])
-    files = files_of(run)
+    for made in ("frozen", "store", "dataset"):
+        shutil.rmtree(run / made)
+    files = files_of(worked(run))  # begun with these names, so that they are frozen too
     assert not [path for path, body in files.items() if str(tmp_path).encode() in body]
     assert not [path for path, body in files.items() if b"secret.example" in body]
     assert b'# sources[1].path is published as "data"' in files["run/recipe.yaml"].replace(b"'", b'"')
@@ -358,9 +360,7 @@ def test_no_path_of_the_machine_and_no_address_travels(run: Path, tmp_path: Path
 def test_a_path_that_decides_answers_travels_and_is_told() -> None:
     recipe = load_recipe(ROOT / "cai" / "starter" / "recipe.yaml")
     engines = {"main": recipe.engines["main"].model_copy(update={"model": "/models/mine"})}
-    made = portable(
-        recipe.model_copy(update={"engines": engines, "constitutions": {"*": "/data/own.yaml"}})
-    )
+    made = portable(recipe.model_copy(update={"engines": engines, "constitutions": {"*": "/data/own.yaml"}}))
     assert made.recipe.engines["main"].model == "/models/mine"
     assert [note.partition(" ")[0] for note in made.notes] == ["engines.main.model", "constitutions.*"]
 
