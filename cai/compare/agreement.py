@@ -10,6 +10,7 @@ What this module does not know: files, principles, how figures are shown.
 
 from __future__ import annotations
 
+from sys import intern
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from cai.compare import bootstrap, statistics
 from cai.compare.calibration import calibration
 from cai.compare.figures import Agreement, Breakdown, Calibration, Estimate, Group
 from cai.compare.statistics import Bools, Floats
-from cai.compare.traces import ABSTAINED, FIRST, SECOND, TIE, Table
+from cai.compare.traces import ABSTAINED, FIRST, SECOND, TIE, Table, id_texts
 from cai.digest import draw
 
 GROUPS_OF_A_NUMBER = 5
@@ -49,7 +50,7 @@ def score(label: NDArray[Any]) -> Floats:
 
 def swapped(pairs: Table, seed: int) -> Bools:
     """Which pairs show the human's choice second: a draw from the seed and the row's id."""
-    return np.array([draw(seed, "comparison", row) & 1 for row in pairs["row_id"]], np.bool_)
+    return np.array([draw(seed, "comparison", row) & 1 for row in id_texts(pairs["row_id"])], np.bool_)
 
 
 def kappa(label: NDArray[Any], second: Bools, cluster: Ints, seed: int, name: str = "ai") -> Estimate:
@@ -97,7 +98,9 @@ def forecast(pairs: Table, second: Bools, seed: int) -> Calibration:
 
 def breakdowns(pairs: Table, names: list[str]) -> tuple[Breakdown, ...]:
     """Agreement by everything that pairs can be told apart by; breakdowns with one group included."""
-    both = np.array([f"{a} {b}" for a, b in zip(pairs["subset"], pairs["split"], strict=True)], object)
+    both = np.array(
+        [intern(f"{a} {b}") for a, b in zip(pairs["subset"], pairs["split"], strict=True)], object
+    )
     difference = pairs["first_characters"] - pairs["second_characters"]
     constitution = np.array([names[code] for code in pairs["constitution"]], object)
     return (

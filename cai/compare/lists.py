@@ -24,7 +24,7 @@ from cai.compare.figures import ListedRow, Rate, RowList
 from cai.compare.judging import Opinions
 from cai.compare.planted import Planted
 from cai.compare.statistics import Bools, Floats
-from cai.compare.traces import SECOND, Table
+from cai.compare.traces import SECOND, Table, id_texts
 from cai.dataset.labels import ROUNDING
 from cai.dataset.records import HARMFUL
 
@@ -57,7 +57,7 @@ def _truth(human: Table, truth: Mapping[str, Planted] | None) -> tuple[Floats | 
     """Whether each row's label was flipped, and whether both responses are bad; NaN: not known."""
     if truth is None:
         return None, None
-    facts = [truth.get(row) for row in human["row_id"]]
+    facts = [truth.get(row) for row in id_texts(human["row_id"])]
     flipped = np.array([np.nan if fact is None else fact.flipped for fact in facts], np.float64)
     both_bad = np.array([np.nan if fact is None else fact.both_bad for fact in facts], np.float64)
     return flipped, both_bad
@@ -142,7 +142,7 @@ def _listed(
 ) -> RowList:
     rows = tuple(
         ListedRow(
-            row_id=human["row_id"][at],
+            row_id=human["row_id"][at].decode(),
             subset=human["subset"][at],
             split=human["split"][at],
             line=int(human["line"][at]) if human["line"][at] >= 0 else None,

@@ -13,7 +13,7 @@ import numpy as np
 
 from cai.compare import statistics
 from cai.compare.figures import PlantedFigures
-from cai.compare.traces import FIRST, SECOND, Table
+from cai.compare.traces import FIRST, SECOND, Table, id_texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ def planted_figures(human: Table, truth: Mapping[str, Planted]) -> PlantedFigure
     `human`: human pairs, whose first response the human preferred (`chosen`); `truth`: by row id,
     for some or all rows.
     """
-    known = human.where(np.array([row in truth for row in human["row_id"]], np.bool_))
-    facts = [truth[row] for row in known["row_id"]]
+    known = human.where(np.array([row in truth for row in id_texts(human["row_id"])], np.bool_))
+    facts = [truth[row] for row in id_texts(known["row_id"])]
     side = {"chosen": FIRST, "rejected": SECOND, None: 0}
     better = np.array([side[fact.better] for fact in facts], np.int8)
     flipped = np.array([fact.flipped for fact in facts], np.bool_)

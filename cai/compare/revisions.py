@@ -241,6 +241,8 @@ def _flags(traces: Traces) -> tuple[FlagFigures, ...]:
     for flag, places in sorted(rounds.items()):
         marked = np.zeros(len(cluster), np.bool_)
         marked[places] = True
-        named = dict.fromkeys(str(rows[traces.rounds["revision"][place]]) for place in places[: 4 * EXAMPLES])
+        named = dict.fromkeys(
+            rows[traces.rounds["revision"][place]].decode() for place in places[: 4 * EXAMPLES]
+        )
         made.append(FlagFigures(flag, statistics.clustered_share(marked, cluster), tuple(named)[:EXAMPLES]))
     return tuple(made)

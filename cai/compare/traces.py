@@ -9,8 +9,10 @@ What this module does not know: any statistic.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 import numpy as np
@@ -76,7 +78,9 @@ class Table:
         return len(next(iter(self.columns.values())))
 
     def where(self, chosen: NDArray[Any]) -> Table:
-        """The rows that a mask, or an array of row numbers, chooses."""
+        """The rows that a mask, or an array of row numbers, chooses; columns are shared where all are."""
+        if chosen.dtype == bool and chosen.all():
+            return self
         return Table({name: column[chosen] for name, column in self.columns.items()})
 
 
@@ -84,7 +88,7 @@ class Table:
 class Traces:
     """What the statistics need of a dataset.
 
-    `pairs`: row_id, subset, split, line (-1: none), position, cluster (numbers from 0), turns,
+    `pairs`: row_id (bytes, see `id_texts`), subset, split, line (-1: none), position, cluster (numbers from 0), turns,
     file, group, index (where the row lies), pair (its place within the row), kind, about, judge,
     constitution, probability (NaN: abstained), label, order_consistency, option_mass; for `first_`
     and `second_`: characters, words, refuses, evades, asks, harm (NaN: not rated).
@@ -151,12 +155,15 @@ def read_traces(dataset_folder: Path) -> Traces:
     )
 
 
+_SIDE_TYPES = {"harm": "f8", "characters": "i8", "words": "i4"}
 _PAIR_TYPES = {
-    **dict.fromkeys(("row_id", "subset", "split"), "O"),
-    **dict.fromkeys(("line", "position", "turns", "file", "group", "index", "pair"), "i8"),
+    "row_id": "S",
+    **dict.fromkeys(("subset", "split"), "O"),
+    **dict.fromkeys(("line", "position"), "i8"),
+    **dict.fromkeys(("turns", "file", "group", "index", "pair"), "i4"),
     **dict.fromkeys(("kind", "about", "judge", "constitution"), "i4"),
     **dict.fromkeys(("probability", "order_consistency", "option_mass"), "f8"),
-    **{name: "f8" if name.endswith("harm") else "i8" for name in _SIDES},
+    **{name: _SIDE_TYPES.get(name.partition("_")[2], "i1") for name in _SIDES},
     "cluster": "u8",
     "label": "i1",
 }
@@ -169,7 +176,7 @@ _JUDGEMENT_TYPES = {
     "abstained": "i1",
 }
 _REVISION_TYPES = {
-    "row_id": "O",
+    "row_id": "S",
     "position": "i8",
     "cluster": "u8",
     "of": "i4",
@@ -208,11 +215,10 @@ class _Reading:
         lists = table["feedback"].combine_chunks()
         row = pc.list_parent_indices(lists).to_numpy()
         pairs = pc.list_flatten(lists)
-        rows = {name: _texts(table[name].combine_chunks())[row] for name in ("row_id", "subset", "split")}
-        numbers = {name: _whole(table[name])[row] for name in ("line", "position", "turns")}
-        part = {
-            **rows,
-            **numbers,
+        part: dict[str, Any] = {
+            "row_id": _ids(table)[row],
+            **{name: _shared(table[name].combine_chunks())[row] for name in ("subset", "split")},
+            **{name: _whole(table[name])[row] for name in ("line", "position", "turns")},
             "cluster": _clusters(table["cluster"])[row],
             "file": np.full(len(row), file),
             "group": np.full(len(row), group),
@@ -224,7 +230,8 @@ class _Reading:
         for name in ("probability", "order_consistency", "option_mass", *_SIDES):
             values = _numbers(pairs.field(name))
             part[name] = values if _PAIR_TYPES[name] == "f8" else values.astype("i8")
-        self.parts.setdefault("pairs", []).append(part)
+        slim = {name: column.astype(_PAIR_TYPES[name], copy=False) for name, column in part.items()}
+        self.parts.setdefault("pairs", []).append(slim)
         self._add_judgements(pairs.field("judgements"))
         self.pair_count += len(row)
 
@@ -250,7 +257,7 @@ class _Reading:
             name: _numbers(revisions.field(name)) for name in ("final_round", "unchanged", *_ORIGINAL)
         }
         part |= {
-            "row_id": _texts(table["row_id"].combine_chunks())[row],
+            "row_id": _ids(table)[row],
             "position": _whole(table["position"])[row],
             "cluster": _clusters(table["cluster"])[row],
             "of": self._codes(revisions.field("of")),
@@ -322,6 +329,24 @@ def _whole(array: Any) -> NDArray[np.int64]:
 
 def _clusters(array: Any) -> NDArray[np.uint64]:
     return np.array([int(text, 16) for text in array.to_pylist()], np.uint64)
+
+
+def _ids(table: Any) -> NDArray[np.bytes_]:
+    """Row ids as bytes: a third of what texts of Python take. See `id_texts`."""
+    return np.array([text.encode() for text in table["row_id"].to_pylist()], "S")
+
+
+def id_texts(ids: NDArray[np.bytes_]) -> Iterator[str]:
+    """Row ids as texts, one after the other."""
+    return (row.decode() for row in ids)
+
+
+def _shared(array: Any) -> NDArray[Any]:
+    """Texts of which few are distinct, each held once."""
+    encoded = _encoded(array)
+    names = [None if text is None else intern(text) for text in encoded.dictionary.to_pylist()]
+    found: NDArray[Any] = np.array([*names, None], object)[_whole(encoded.indices)]
+    return found
 
 
 def _texts(array: Any) -> NDArray[Any]:
