@@ -16,6 +16,7 @@ from jinja2 import Environment, meta
 from markdown_it import MarkdownIt
 from ruamel.yaml import YAML
 
+from cai.answering import AnswerPrefixSection
 from cai.errors import PublishError, TemplateError
 from cai.publish.card import TEMPLATE, card, metadata, render
 from cai.publish.gate import Finding, Statements
@@ -179,6 +180,24 @@ def test_every_config_every_principle_and_every_template_is_there(made: Read, te
             assert form in text
     for template in made.facts.templates.values():
         assert template.rstrip("\n") in text
+
+
+def test_how_a_model_was_addressed_is_told(made: Read) -> None:
+    model = made.facts.models[0]
+    section = model.section.model_copy(
+        update={"kind": "local", "answer_prefix": AnswerPrefixSection(judgement="Mine is (")}
+    )
+    identity = replace(model.identity, template_args={"enable_thinking": False}, form="chat")
+    facts = replace(made.facts, models=(replace(model, section=section, identity=identity),))
+    text = card(facts, REPO, made.statements)
+    assert (
+        '- `m`: asked through its chat template with `{"enable_thinking":false}`; '
+        "its answers begin otherwise than the templates say: judgement `'Mine is ('`."
+    ) in text
+    base = replace(
+        made.facts, models=(replace(model, section=section, identity=replace(identity, form="completion")),)
+    )
+    assert "- `m`: a base model, given text to be continued;" in card(base, REPO, made.statements)
 
 
 def test_advice_to_the_runs_maker_is_left_out(made: Read, text: str) -> None:

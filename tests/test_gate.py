@@ -374,8 +374,8 @@ def test_the_hub_is_asked_who_may_read_a_source_that_is_read_from_it(
         section = read_sound.facts.recipe.sources[0].model_copy(
             update={"kind": "hub", "path": None, "repo": repo}
         )
-        assert facts_module._source(section, None, ask_hub=True).reach == reach
-        assert facts_module._source(section, None, ask_hub=False).reach == "unknown"
+        assert facts_module._source(section, Path(), None, ask_hub=True).reach == reach
+        assert facts_module._source(section, Path(), None, ask_hub=False).reach == "unknown"
 
 
 @pytest.mark.parametrize("reach", ["private", "gated"])
@@ -387,6 +387,16 @@ def test_a_source_that_not_everybody_may_read_blocks_a_public_push_alone(
     public = replace(read_sound.statements, private=False)
     assert [item.name for item in findings(facts, public) if item.blocks] == ["private-source"]
     assert not any(item.blocks for item in findings(facts, read_sound.statements))
+
+
+def test_a_folder_beside_the_recipe_is_no_dataset_of_the_hub(read_sound: Read, tmp_path: Path) -> None:
+    section = read_sound.facts.recipe.sources[0].model_copy(
+        update={"kind": "hub", "path": None, "repo": "own/rows"}
+    )
+    (tmp_path / "own" / "rows").mkdir(parents=True)
+    source = facts_module._source(section, tmp_path, None, ask_hub=False)
+    assert (source.hub, source.name, source.local) == ("", "rows", True)
+    assert facts_module._source(section, tmp_path / "x", None, ask_hub=False).hub == "own/rows"
 
 
 def test_a_hub_that_cannot_be_asked_leaves_the_source_unchecked(monkeypatch: pytest.MonkeyPatch) -> None:

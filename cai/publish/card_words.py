@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from cai.principle import Constitution, Principle
 from cai.publish.facts import CardFacts, ModelFacts, SourceFacts
 from cai.publish.markdown_text import Markdown, code, link, plain, sentences, summary, table, word
@@ -92,6 +94,13 @@ def steps(facts: CardFacts) -> list[Markdown]:
     if facts.recipe.feedback is not None:
         made += _judging(facts, facts.recipe.feedback)
     made.append(_labelling(facts))
+    if facts.recipe.too_long != "exclude":
+        made.append(
+            Markdown(
+                "**Long rows.** Where a request did not fit into a model's context, the row's oldest turns were left out, "
+                "the same for all that was asked of it."
+            )
+        )
     return made
 
 
@@ -242,13 +251,32 @@ def sampling(facts: CardFacts) -> Markdown:
 
 
 def made_with(facts: CardFacts) -> Markdown:
-    """Program, seed, generation, and where the exact inputs lie."""
-    return Markdown(
+    """How models were addressed; program, seed, generation, and where the exact inputs lie."""
+    addressed = [_addressed(model) for model in facts.models if model.section.kind != "scripted"]
+    program = (
         f"Made with cai {word(facts.version)}, seed {facts.recipe.seed}, as generation {word(facts.generation)} of the "
         f"run {word(facts.run.name)}. The recipe, with every default written out, is `run/recipe.yaml`; the "
         "constitution and the templates as they were used, with the engines' chat templates, are under "
         "`run/frozen/`. Every draw is made from the seed and the row's id."
     )
+    return Markdown("\n\n".join(["\n".join(addressed), program]) if addressed else program)
+
+
+def _addressed(model: ModelFacts) -> str:
+    """What a model is given besides the templates, an item of a list."""
+    identity, section = model.identity, model.section
+    given = f" with {word(orjson.dumps(identity.template_args).decode())}" if identity.template_args else ""
+    said = [
+        f"asked through its chat template{given}"
+        if identity.form == "chat"
+        else "a base model, given text to be continued"
+    ]
+    if identity.thinking:
+        said.append(f"it thinks as {word(orjson.dumps(identity.thinking).decode())} says")
+    if section.answer_prefix.texts():
+        begun = [f"{name} {word(repr(text))}" for name, text in section.answer_prefix.texts().items()]
+        said.append(f"its answers begin otherwise than the templates say: {', '.join(begun)}")
+    return f"- {word(section.model)}: {'; '.join(said)}."
 
 
 # ---------------------------------------------------------------------- constitution, templates

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import orjson
@@ -140,7 +141,7 @@ def read_facts(run: ReadRun, source: str | None = None, ask_hub: bool = True) ->
         constitutions=run.inputs.constitutions,
         templates=_templates(run),
         models=_models(run),
-        sources=tuple(_source(section, source, ask_hub) for section in run.recipe.sources),
+        sources=tuple(_source(section, run.run.path, source, ask_hub) for section in run.recipe.sources),
         summary=summary,
         comparison=comparison,
         doctor=_json(run.run.doctor),
@@ -153,7 +154,7 @@ def read_facts(run: ReadRun, source: str | None = None, ask_hub: bool = True) ->
     )
 
 
-def _json(path: Any) -> Any:
+def _json(path: Path) -> Any:
     try:
         return orjson.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -307,11 +308,11 @@ def _models(run: ReadRun) -> tuple[ModelFacts, ...]:
 # ---------------------------------------------------------------------- sources
 
 
-def _source(section: SourceSection, stated: str | None, ask_hub: bool) -> SourceFacts:
+def _source(section: SourceSection, beside: Path, stated: str | None, ask_hub: bool) -> SourceFacts:
     """`stated` names local files; a dataset that is read from the Hub names itself."""
     local = section.path is not None
     repo = section.repo or ("" if local or section.kind == "jsonl" else HH_RLHF)
-    if section.path is None and repo and not is_repository(repo):
+    if section.path is None and repo and (not is_repository(repo) or (beside / repo).is_dir()):
         local, repo = True, ""  # a folder laid out as a dataset
     hub = repo if not local else (stated or "")
     known = known_sources().get(hub, {})
