@@ -423,6 +423,30 @@ def test_without_the_store_one_sentence_says_so_and_what_can_still_be_followed(
     assert "--with-store" in raised.value.remedy
 
 
+def test_a_recipe_of_another_version_is_told_with_the_version_to_use(published: Path, tmp_path: Path) -> None:
+    path = published / "run" / "recipe.yaml"
+    path.write_text(path.read_text() + "\nnot_known_yet: 3\n")
+    listed_anew(published, "run/recipe.yaml")
+    manifest = orjson.loads((published / "cai.json").read_bytes())
+    (published / "cai.json").write_bytes(orjson.dumps({**manifest, "cai": "9.8.7"}))
+    with pytest.raises(PublishError, match="not_known_yet") as raised:
+        rebuild(fetch(str(published)), tmp_path / "made")
+    assert raised.value.remedy == "It was published with cai 9.8.7; use that version."
+
+
+def test_a_reader_keeps_its_index_where_it_is_told_to_and_finds_every_record(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cai.store.index.RECENT", 100)
+    folder = published / "run" / "store"
+    with Store(folder, index=tmp_path / "index") as store:
+        records = list(store.records())
+        assert len(records) > 500
+        assert [store.get(record.digest) for record in records] == records
+    assert list((tmp_path / "index").glob("table-*.bin"))
+    assert [path.name for path in folder.iterdir()] == ["segment-000001.jsonl"]
+
+
 def test_nothing_that_was_published_is_run(published: Path, tmp_path: Path) -> None:
     script = published / "run" / "script.py"
     script.write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")

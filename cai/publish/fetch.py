@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from cai.errors import HubError, PublishError
+from cai import __version__
+from cai.errors import HubError, InputError, PublishError
 from cai.publish.hub import Hub
 from cai.publish.manifest import Manifest, read_manifest
 from cai.publish.tree import CARD, MANIFEST
+from cai.recipe import Recipe, load_recipe
 
 What = Literal["all", "run"]
 """All that was published, or only what a run is made of (`USED`)."""
@@ -213,6 +215,20 @@ def _download(
     for name in wanted:
         hub.fetch(name, commit)
     return folder, commit, list(there)
+
+
+def published_recipe(published: Published) -> Recipe:
+    """The recipe that was published.
+
+    Raises: PublishError where this version of cai does not read it.
+    """
+    try:
+        return load_recipe(published.run / "recipe.yaml")
+    except InputError as error:
+        raise PublishError(
+            f"The recipe of {published.name} is not read by cai {__version__}: {error.problem}",
+            f"It was published with cai {published.manifest.cai}; use that version.",
+        ) from error
 
 
 def versions_differ(manifest: Manifest, here: Mapping[str, str]) -> list[str]:

@@ -41,7 +41,7 @@ from cai.frozen import (
     generation_of,
     load_inputs,
 )
-from cai.publish.fetch import Published, versions_differ
+from cai.publish.fetch import Published, published_recipe, versions_differ
 from cai.publish.portable import HERE
 from cai.publish.rebuild import versions_here
 from cai.publish.tree import recipe_yaml
@@ -98,7 +98,7 @@ def fork(published: Published, folder: Path) -> Forked:
 
 
 def _make(published: Published, run: RunFolder) -> list[str]:
-    making = _Making(load_recipe(published.run / "recipe.yaml"))
+    making = _Making(published_recipe(published))
     record = _record(published)
     _open_sections(making)
     _engines(making)

@@ -22,9 +22,9 @@ import orjson
 from cai import __version__
 from cai.dataset import DatasetSummary, build_dataset
 from cai.errors import PublishError
-from cai.publish.fetch import Published, sha256_of, versions_differ
+from cai.publish.fetch import Published, published_recipe, sha256_of, versions_differ
 from cai.publish.tree import CARD, MANIFEST
-from cai.recipe import SourceSection, load_recipe
+from cai.recipe import SourceSection
 from cai.source import open_sources
 from cai.store import Store
 
@@ -103,7 +103,7 @@ def is_of_the_dataset(path: str) -> bool:
 
 def _build(published: Published, folder: Path) -> DatasetSummary:
     """Build `folder/dataset` from what was published."""
-    recipe = load_recipe(published.run / "recipe.yaml")
+    recipe = published_recipe(published)
     folder.mkdir(parents=True, exist_ok=True)
     if (published.run / "noise.json").is_file():
         shutil.copyfile(published.run / "noise.json", folder / "noise.json")

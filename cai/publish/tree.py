@@ -86,8 +86,8 @@ def published_files(
     """Every file but the card and the manifest, by path.
 
     The dataset must have been built from the generation that `run` reads. `place`: a folder for
-    what has to be made first (needed with the store); it must stay until the files are pushed. `told` is given a line now and
-    then while the store's part is gathered, which takes as long as replaying every row.
+    what has to be made first (needed with the store); it must stay until the files are pushed.
+    `told` is given a line now and then while the store's part is gathered: every row is replayed.
     Raises: PublishError where the dataset is missing or of another generation; ReviewError; OSError.
     """
     recipe = portable(run.recipe)
