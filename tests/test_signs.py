@@ -41,6 +41,8 @@ sys.exit(pytest.main(["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", *t
 
 FEEDBACK = ("tests/test_feedback.py",)
 DATASET = ("tests/test_dataset.py", "-k", "label or order or margin or agrees or preferences")
+CONFIGS = ("tests/test_dataset_configs.py", "-k", "unpaired or margin or third_label")
+SPLITS = ("tests/test_dataset_splits.py", "-k", "ratio or counted_and_listed")
 COMPARE = ("tests/test_compare.py", "-k", "turning or scikit or longer or planted or confident or position")
 MAIN = ("tests/test_compare_lists.py", "-k", "main_table_holds or less_harmful")
 TASTE = ("tests/test_compare_lists.py", "-k", "planted_taste")
@@ -56,9 +58,24 @@ SIGNS = [
     ("options", "cai.feedback", "second - first))))", "first - second))))", FEEDBACK),
     ("label", "cai.dataset.labels", '"first" if probability > 0.5 else "second"',
      '"second" if probability > 0.5 else "first"', DATASET),
-    ("sides of a preference", "cai.dataset.records", 'if better == "second":', 'if better == "first":', DATASET),
-    ("human agrees", "cai.dataset.records", 'settings.tie_threshold) == "first"',
-     'settings.tie_threshold) == "second"', DATASET),
+    ("sides of a preference", "cai.dataset.train_records",
+     '"human" if found == "first" else "other" if found == "second"',
+     '"other" if found == "first" else "human" if found == "second"', DATASET),
+    ("sides of a sampled pair", "cai.dataset.train_records", 'if better == "second":', 'if better == "first":',
+     ("tests/test_dataset.py", "-k", "sampled")),
+    ("human agrees", "cai.dataset.train_records", 'is None else better == "human"',
+     'is None else better != "human"', DATASET),
+    ("the other's probability", "cai.dataset.train_records", "return probability if first or",
+     "return probability if not first or", DATASET),
+    ("what was chosen, one by one", "cai.dataset.train_records", '"label": human == (better',
+     '"label": human != (better', CONFIGS),
+    ("log-odds", "cai.dataset.train_records", "math.log(within / (1 - within))",
+     "math.log((1 - within) / within)", CONFIGS),
+    ("the third label", "cai.dataset.train_records", "pair.person == first_is_human",
+     "pair.person != first_is_human", CONFIGS),
+    ("the person's answer", "cai.review.verdicts", "int(answer) == item.human", "int(answer) != item.human", CONFIGS),
+    ("which rows stay at a ratio", "cai.dataset.withhold", "> limits[pattern]", "< limits[pattern]", SPLITS),
+    ("what is nearly the same", "cai.dataset.leakage", "similarity >= NEAR", "similarity <= NEAR", SPLITS),
     ("margin of a revision", "cai.dataset.revisions", "feedback.probability < 0.5 + settings",
      "feedback.probability > 0.5 + settings", DATASET),
     ("label read back", "cai.compare.traces", '{"first": FIRST, "second": SECOND,',

@@ -71,7 +71,7 @@ def pair_rows(pair: HumanPair, settings: DatasetSection, reviewed: bool = False)
         return []
     rows = []
     for config, by in _ORDERS:
-        first_is_human = by == "human" or better == "human"
+        first_is_human = _first_is_human(better, by)
         person = {"person_prefers_chosen": None if pair.person is None else pair.person == first_is_human}
         rows.append((config, _ordered(pair, settings, better, by) | (person if reviewed else {})))
     rows += [
@@ -109,8 +109,13 @@ def _better(pair: HumanPair, settings: DatasetSection) -> Side | None:
     return "human" if found == "first" else "other" if found == "second" else None
 
 
+def _first_is_human(better: Side, by: Literal["ai", "human"]) -> bool:
+    """Whether `chosen` is the human's choice, in the order that the AI or the human gives."""
+    return by == "human" or better == "human"
+
+
 def _ordered(pair: HumanPair, settings: DatasetSection, better: Side, by: Literal["ai", "human"]) -> Record:
-    first_is_human = by == "human" or better == "human"
+    first_is_human = _first_is_human(better, by)
     texts = (pair.preferred, pair.other) if first_is_human else (pair.other, pair.preferred)
     probability = _of(pair.probability, first_is_human)
     optional = clamped(probability, settings) | (margin(probability, settings) if by == "ai" else {})
