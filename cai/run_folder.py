@@ -8,6 +8,7 @@
     quarantine.jsonl     rows that failed in the last go, with the error
     tally.json           what was asked in all goes, and what went wrong on the way (cai/tally.py)
     dataset/             made from the store
+    exports/             the dataset in other formats, where asked for (cai dataset --format)
     comparison.json      made from the dataset
     report.html, report.md  made from the comparison and the dataset
     noise.json           how far the judge's answers move when asked again (cai/noise.py)
