@@ -200,6 +200,36 @@ def test_how_a_model_was_addressed_is_told(made: Read) -> None:
     assert "- `m`: a base model, given text to be continued;" in card(base, REPO, made.statements)
 
 
+def test_what_was_taken_out_and_mixed_in_is_counted(made: Read) -> None:
+    leaks = {"rule": "drop", "threshold": 0.8, "words": 3, "held_out": 4, "exact": 1, "near": 2}
+    summary = {
+        **made.facts.summary,
+        "leakage": leaks,
+        "shortened": 1,
+        "excluded": {"no_prompt": 3},
+        "withheld": {"sft": {"train": {"leaked": 3, "over_ratio": 5}}},
+        "mixed": {"sft": {"train": {"helpful-*": 7}}},
+    }
+    text = card(replace(made.facts, summary=summary), REPO, made.statements)
+    for part in (
+        "in 1 row of `train` the prompt is that of a row of another split, in 2 rows nearly",
+        "these were taken out of the configs to train on",
+        "| `no_prompt` | 3 |",
+        "| `sft` | `train` | leaked | 3 |",
+        "| `sft` | `train` | over ratio | 5 |",
+        "| `sft` | `train` | `helpful-*` | 7 |",
+        "Of 1 row the oldest turns were left out",
+        "3 of 16 source rows are excluded, for the reasons counted above.",
+    ):
+        assert part in text
+    kept = card(
+        replace(made.facts, summary={**summary, "leakage": {**leaks, "rule": "report"}}),
+        REPO,
+        made.statements,
+    )
+    assert "these were left in" in kept
+
+
 def test_advice_to_the_runs_maker_is_left_out(made: Read, text: str) -> None:
     assert made.facts.comparison is not None
     assert any(sentence.startswith("Next:") for sentence in made.facts.comparison.verdict)

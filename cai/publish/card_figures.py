@@ -145,14 +145,18 @@ def accounts(facts: CardFacts) -> Markdown:
     return Markdown("\n\n".join(part for part in (*lines, reasons, kinds, fates, *_splits(found)) if part))
 
 
+def _rows(count: int) -> str:
+    return f"{count:,} row{'s' if count != 1 else ''}"
+
+
 def _splits(found: Mapping[str, Any]) -> Iterator[Markdown]:
     """What was checked between the splits, taken out and mixed in."""
     leaks = found.get("leakage") or {}
     if leaks.get("held_out"):
         done = "were taken out of the configs to train on" if leaks["rule"] == "drop" else "were left in"
         yield Markdown(
-            f"Prompts in more than one split: {leaks['exact']:,} rows of `train` ask exactly what a row of another split "
-            f"asks, {leaks['near']:,} nearly (at least {leaks['threshold']:g} of their runs of {leaks['words']} words in "
+            f"Prompts in more than one split: in {_rows(leaks['exact'])} of `train` the prompt is that of a row of another "
+            f"split, in {_rows(leaks['near'])} nearly (at least {leaks['threshold']:g} of their runs of {leaks['words']} words in "
             f"common); these {done}."
         )
     rows = []

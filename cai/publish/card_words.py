@@ -59,7 +59,8 @@ def about(facts: CardFacts) -> Markdown:
 
 def named_sources(facts: CardFacts) -> Markdown:
     """The sources by name, those of the Hub with their pages; each once."""
-    return Markdown(" and ".join(dict.fromkeys(_source(source) for source in facts.sources)))
+    *first, last = dict.fromkeys(_source(source) for source in facts.sources)
+    return Markdown(f"{', '.join(first)} and {last}" if first else last)
 
 
 def _source(source: SourceFacts) -> str:

@@ -188,7 +188,7 @@ def _consistency(facts: CardFacts) -> Iterator[Finding]:
             yield Finding(
                 "low-order-consistency",
                 True,
-                f"On the {kind} pairs the judge's two orders agree in {_shown(value)} of the cases, below {least:g}; a "
+                f"On the {kind} pairs the judge's two orders agree in {_shown(value)} of the cases, below {100 * least:g} %; a "
                 "judge that answers at random reaches 50 %.",
                 "Try another judge or template (`cai judge-eval` compares them), or set "
                 "`publish.min_order_consistency` with a reason of your own.",
