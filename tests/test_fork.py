@@ -269,6 +269,21 @@ def test_a_fork_knows_which_dataset_of_the_hub_its_rows_are_of(
     assert load_recipe(_fork(published) / "recipe.yaml").publish.source == source
 
 
+def test_what_comes_with_the_program_is_kept_by_its_name_and_a_folder_of_the_authors_is_told(
+    published: Path,
+) -> None:
+    local = {"kind": "local", "script": None}
+    _recipe_changed(published, engine={**local, "path": "toy/model"}, doctor={"probes": "toy/probes.yaml"})
+    made = fork(fetch(str(published)), published.parent / "runs" / "mine")
+    assert made.notes == ()
+    recipe = load_recipe(made.run.recipe)
+    assert recipe.doctor
+    assert recipe.doctor.probes == "toy/probes.yaml"
+    _recipe_changed(published, engine={**local, "path": "models/own"})
+    made = fork(fetch(str(published)), published.parent / "runs" / "other")
+    assert any(note.startswith("engines.main.path: it says 'models/own'") for note in made.notes)
+
+
 @pytest.mark.parametrize("script", ["../../evil.py", "/elsewhere/evil.py", "evil.txt", "a\\evil.py"])
 def test_a_script_is_never_taken_over_and_never_run(script: str, published: Path, tmp_path: Path) -> None:
     for place in (published / "run" / "evil.py", tmp_path / "evil.py"):

@@ -33,7 +33,7 @@ from pydantic import BaseModel
 
 from cai.engine.fingerprint import read_fingerprint
 from cai.engine.identity import Identity
-from cai.errors import PublishError
+from cai.errors import InputError, PublishError
 from cai.frozen import (
     freeze_fingerprint,
     freeze_identity,
@@ -230,7 +230,11 @@ def _source_of(recipe: Recipe) -> str | None:
 
 
 def _is_shipped(name: str) -> bool:
-    return name == DoctorSection().probes and shipped(name).is_file()
+    """Whether a file or folder of this name comes with the program."""
+    try:
+        return _is_plain(name) and shipped(name).exists()
+    except InputError:
+        return False
 
 
 # ---------------------------------------------------------------------- engines
@@ -265,7 +269,8 @@ def _engine(name: str, section: EngineSection, notes: list[str]) -> EngineSectio
             )
     if section.kind == "local":
         where = section.path or section.model
-        notes.append(f"engines.{name}.path: it says {where!r}; set it to where the model's folder lies.")
+        if not _is_shipped(where):
+            notes.append(f"engines.{name}.path: it says {where!r}; set it to where the model's folder lies.")
     if section.kind == "scripted" and section.script not in (None, _ECHO):
         script = PurePosixPath(str(section.script).replace("\\", "/")).name
         changed["script"] = script if script.endswith(".py") else f"{script}.py"
