@@ -256,7 +256,7 @@ def _of_the_rows(facts: CardFacts) -> Iterator[Markdown]:
         )
     if found.get("shortened"):
         yield plain(
-            f"Of {found['shortened']:,} rows the oldest turns were left out, since the whole did not fit."
+            f"Of {_rows(found['shortened'])} the oldest turns were left out, since the whole did not fit."
         )
 
 
