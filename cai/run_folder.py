@@ -1,6 +1,8 @@
 """A run's folder: which file is where.
 
     recipe.yaml          what was asked (people write it)
+    principles/, prompts/  what people edit, where a run has its own (a fork does)
+    rows/                of a fork: the source rows (cai/source/published.py)
     frozen/              generations of frozen inputs (cai/frozen.py)
     doctor.json          what was found of the engines before the first row (cai/doctor)
     store/               answers (cai/store)
