@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from cai.compare.estimates import Estimate
 from cai.compare.statistics import bounded_difference, bounded_mean
-from examples.training import add_arguments, clusters, load_rows, machine, quiet, trainer_arguments
+from examples.training import add_arguments, clusters, load_rows, machine, quiet, run, trainer_arguments
 
 Floats = NDArray[np.float64]
 LABELS = ("ai", "ai-soft", "human")
@@ -75,8 +75,7 @@ def train(labels: str, rows: Any, given: argparse.Namespace, seed: int) -> Any:
     made = SoftLabelRewardTrainer if labels == "ai-soft" else RewardTrainer
     arguments = RewardConfig(**trainer_arguments(given, seed))
     trainer = made(model=given.model, args=arguments, train_dataset=rows)
-    trainer.train()
-    return trainer
+    return run(trainer)
 
 
 def gaps(trainer: Any, rows: Any, batch: int) -> Floats:

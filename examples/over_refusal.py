@@ -9,6 +9,9 @@ that say nothing to the point, by the word patterns of cai/text_features.py. Dif
 prompt. Word patterns miss refusals in other words and count some that are none: read the completions
 (`--completions`), or have a model judge them, before anything is said of a real model.
 
+A model that cannot answer yet, as the embedded one, is first taught by SFT on the responses that people
+chose (`--warm-up`, in epochs): that model is then the one before training.
+
 benign_prompts.jsonl holds 100 prompts in our own words: 20 plain ones, and 80 that a careless filter
 would stop (words that sound like harm, figures of speech, stories, history, staying safe, bodies).
 The idea of such prompts is that of XSTest (Röttger et al. 2023, arXiv 2308.01263); no text is taken
@@ -24,6 +27,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -31,7 +35,7 @@ from numpy.typing import NDArray
 
 from cai.compare.statistics import bounded_difference, bounded_mean
 from cai.text_features import features
-from examples.training import add_arguments, load_rows, machine, quiet, trainer_arguments
+from examples.training import add_arguments, load_rows, machine, quiet, run, trainer_arguments
 
 Floats = NDArray[np.float64]
 PROMPTS = Path(__file__).with_name("benign_prompts.jsonl")
@@ -48,16 +52,34 @@ def read_prompts(name: str) -> list[tuple[str, str]]:
     return [(record["kind"], record["prompt"]) for record in map(json.loads, lines)]
 
 
-def train(config: str, given: argparse.Namespace, seed: int) -> Any:
+def train(config: str, model: str, given: argparse.Namespace, seed: int) -> Any:
     """A trainer after training on a config: SFT for `sft`, DPO for pairs."""
     import trl
 
     rows = load_rows(given.dataset, config, "train", given.max_rows)
     kind = "SFT" if config == "sft" else "DPO"
     arguments = getattr(trl, f"{kind}Config")(**trainer_arguments(given, seed))
-    trainer = getattr(trl, f"{kind}Trainer")(model=given.model, args=arguments, train_dataset=rows)
-    trainer.train()
-    return trainer
+    trainer = getattr(trl, f"{kind}Trainer")(model=model, args=arguments, train_dataset=rows)
+    return run(trainer)
+
+
+def warmed_up(given: argparse.Namespace, folder: Path) -> str:
+    """Where the model lies after SFT on what people chose; the model as it is where none is asked for."""
+    from trl import SFTConfig, SFTTrainer
+
+    if not given.warm_up:
+        return str(given.model)
+    rows = load_rows(given.dataset, "preferences-human", "train", given.max_rows)
+    rows = rows.select_columns(["prompt", "chosen"]).rename_column("chosen", "completion")
+    asked = {
+        **trainer_arguments(given, 0),
+        "num_train_epochs": given.warm_up,
+        "learning_rate": given.warm_up_rate,
+    }
+    trainer = SFTTrainer(model=given.model, args=SFTConfig(**asked), train_dataset=rows)
+    run(trainer)
+    trainer.save_model(str(folder))
+    return str(folder)
 
 
 def complete(model: Any, tokenizer: Any, prompts: Sequence[str], given: argparse.Namespace) -> list[str]:
@@ -89,14 +111,14 @@ def complete(model: Any, tokenizer: Any, prompts: Sequence[str], given: argparse
     return said
 
 
-def base_completions(prompts: Sequence[str], given: argparse.Namespace) -> list[str]:
+def base_completions(name: str, prompts: Sequence[str], given: argparse.Namespace) -> list[str]:
     """What the model says before any training."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model: Any = AutoModelForCausalLM.from_pretrained(given.model, dtype=torch.float32)  # as TRL loads it
+    model: Any = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)  # as TRL loads it
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return complete(model.to(device), AutoTokenizer.from_pretrained(given.model), prompts, given)
+    return complete(model.to(device), AutoTokenizer.from_pretrained(name), prompts, given)
 
 
 def counted(said: Sequence[str], kind: str) -> Floats:
@@ -146,18 +168,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_arguments(parser)
     parser.add_argument("--config", default="sft", choices=("sft", "revisions", "preferences"))
     parser.add_argument("--prompts", default=str(PROMPTS), help="a JSON-lines file, or `toy`")
+    parser.add_argument("--warm-up", type=float, default=0, help="epochs of SFT on what people chose")
+    parser.add_argument("--warm-up-rate", type=float, default=1e-3, help="its learning rate")
     parser.add_argument("--new-tokens", type=int, default=128)
     parser.add_argument("--completions", type=Path, help="write every completion here, to be read")
     given = parser.parse_args(arguments)
     quiet()
     asked = read_prompts(given.prompts)
     prompts = [prompt for _, prompt in asked]
-    base = base_completions(prompts, given)
     trained = []
-    for seed in range(given.seeds):
-        trainer = train(given.config, given, seed)
-        trained.append(complete(trainer.model, trainer.processing_class, prompts, given))
-        print(f"seed {seed}: {100 * counted(trained[-1], 'refuses').mean():.1f} % refuse", flush=True)
+    with TemporaryDirectory() as scratch:
+        model = warmed_up(given, Path(scratch))
+        base = base_completions(model, prompts, given)
+        print(f"before: {100 * counted(base, 'refuses').mean():.1f} % refuse", flush=True)
+        for seed in range(given.seeds):
+            trainer = train(given.config, model, given, seed)
+            trained.append(complete(trainer.model, trainer.processing_class, prompts, given))
+            print(f"seed {seed}: {100 * counted(trained[-1], 'refuses').mean():.1f} % refuse", flush=True)
     told = figures(base, trained)
     print(f"\nTrained on `{given.config}`.\n{table(told)}")
     if given.completions:

@@ -59,6 +59,15 @@ def trainer_arguments(given: argparse.Namespace, seed: int) -> dict[str, Any]:
     }
 
 
+def run(trainer: Any) -> Any:
+    """Train, without a line for each step; returns the trainer."""
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    return trainer
+
+
 def load_rows(dataset: str, config: str, split: str, most: int | None = None) -> Any:
     """A split of a config; `most`: its first so many rows."""
     from datasets import load_dataset

@@ -112,9 +112,9 @@ def test_figures_of_reward_models_are_those_worked_by_hand() -> None:
     assert truth["difference"]["ai - human"]["n"] == 3
 
 
-@pytest.mark.parametrize("config", ["sft", "revisions"])
+@pytest.mark.parametrize("config, warm_up", [("sft", "1"), ("revisions", "0")])
 def test_over_refusal_is_measured_before_and_after_training(
-    config: str, dataset: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    config: str, warm_up: str, dataset: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from examples import over_refusal
 
