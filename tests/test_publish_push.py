@@ -16,9 +16,10 @@ from typing import Any
 import orjson
 import pytest
 
-from cai.errors import HubError, HubMovedError, PublishError
+from cai.errors import HubError, HubMovedError, PublishError, TransientHubError
 from cai.publish.difference import compare_rows, difference, read_rows
 from cai.publish.hub import Hub, Patience, _bounded, valid_branch, valid_repo
+from cai.publish.hub_errors import mapped
 from cai.publish.manifest import Change, Manifest, make_manifest, read_manifest
 from cai.publish.push import Pushed, Target, foreign, look, push
 from cai.publish.tree import CARD, MANIFEST, PublishedFile
@@ -452,6 +453,59 @@ def test_a_branch_that_git_would_refuse_is_refused_here(name: str) -> None:
 def test_the_loopback_hub_refuses_another_endpoint() -> None:
     with pytest.raises(RuntimeError, match="loopback only"):
         loopback_only("https://huggingface.co")
+
+
+# ---------------------------------------------------------------------- errors
+
+
+def foreign_errors() -> list[type[Exception]]:
+    import httpx2
+    from huggingface_hub import errors
+
+    calls = [
+        item
+        for item in vars(httpx2).values()
+        if isinstance(item, type) and issubclass(item, httpx2.HTTPError)
+    ]
+    found = [*vars(errors).values(), *calls, TimeoutError, ConnectionResetError, OSError, RuntimeError]
+    return [item for item in found if isinstance(item, type) and issubclass(item, Exception)]
+
+
+@pytest.mark.parametrize("kind", foreign_errors(), ids=lambda kind: kind.__name__)
+def test_every_error_of_huggingface_hub_is_mapped(server: HubServer, kind: type[Exception]) -> None:
+    hub = client(server)
+
+    def act() -> None:
+        error = kind.__new__(kind)
+        error.args = (f"with {TOKEN}",)
+        error.response = None  # type: ignore[attr-defined]
+        raise error
+
+    with pytest.raises(HubError) as told:
+        hub.once("trying", act)
+    assert told.value.remedy
+    assert TOKEN not in told.value.problem
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "7"}, 7),
+        ({"Retry-After": "-1"}, 0),
+        ({"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}, 0),
+        ({"ratelimit": '"api";r=0;t=55'}, 55),
+        ({"ratelimit": '"api";r=9;t=55'}, None),
+        ({}, None),
+    ],
+)
+def test_the_wait_is_read_from_what_the_server_says(headers: dict[str, str], seconds: float | None) -> None:
+    import httpx2
+    from huggingface_hub.errors import HfHubHTTPError
+
+    response = httpx2.Response(429, headers=headers, request=httpx2.Request("GET", "http://127.0.0.1"))
+    error = mapped(HfHubHTTPError("too many", response=response), "trying", "the page", None)
+    assert isinstance(error, TransientHubError)
+    assert error.retry_after_s == seconds
 
 
 # ---------------------------------------------------------------------- differences

@@ -1,7 +1,6 @@
 """One dataset repository of the Hub: each call by name, retried, its errors mapped.
 
-The one place that knows huggingface_hub. What it raises is HubError and its kinds, with the server's
-own words and never a token. A call that failed in passing (5xx, 429, a broken connection) is asked
+The one place that calls huggingface_hub; hub_errors.py maps what it raises. A call that failed in passing (5xx, 429, a broken connection) is asked
 again, waiting as long as the server says where it says so; commits are asked once (push.py looks
 first whether the last try went through).
 
@@ -16,21 +15,19 @@ What this module does not know: what is pushed, what a push must not do.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
-from time import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import tenacity
 
-from cai.errors import HubError, HubMovedError, PublishError, TransientHubError
+from cai.errors import HubError, PublishError, TransientHubError
+from cai.publish.hub_errors import NotThereError, cause, mapped, raised
 from cai.publish.tree import PublishedFile
 
 if TYPE_CHECKING:
@@ -142,7 +139,7 @@ class Hub:
 
         try:
             info = self.step("reading the page", lambda: self._api.dataset_info(self.repo, timeout=LOOK_S))
-        except _NotThereError as error:
+        except NotThereError as error:
             if not isinstance(error.__cause__, RepositoryNotFoundError):
                 raise
             return None
@@ -155,7 +152,7 @@ class Hub:
                 "reading the page",
                 lambda: self._api.dataset_info(self.repo, revision=revision, timeout=LOOK_S),
             )
-        except _NotThereError:
+        except NotThereError:
             return None
         return str(info.sha)
 
@@ -319,102 +316,10 @@ class Hub:
 
     def once(self, what: str, act: Callable[[], _Answer]) -> _Answer:
         """Do something on the Hub, once. Raises: HubError and its kinds."""
-        import httpx2
-
         try:
             return act()
-        except (httpx2.HTTPError, OSError, RuntimeError, ValueError) as error:
-            raise self._mapped(what, error) from _cause(error)
-
-    def _mapped(self, what: str, error: Exception) -> HubError:
-        """What an error of huggingface_hub means to whoever pushes."""
-        import httpx2
-        from huggingface_hub.errors import (
-            EntryNotFoundError,
-            HfHubHTTPError,
-            OfflineModeIsEnabled,
-            RepositoryNotFoundError,
-            RevisionNotFoundError,
-        )
-
-        cause = _cause(error)
-        said = self._said(cause)
-        missing = (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError)
-        if isinstance(cause, OfflineModeIsEnabled):
-            return HubError("The Hub is switched off (HF_HUB_OFFLINE).", "Unset it, or use --dry-run.")
-        if isinstance(cause, missing):
-            return _NotThereError(
-                f"{self.url}: not found while {what}.",
-                "Check the name, and that your token may see it.",
-            )
-        if isinstance(cause, HfHubHTTPError) and cause.response is not None:
-            return self._refused(what, cause.response, said)
-        if isinstance(cause, httpx2.TransportError):
-            return TransientHubError(
-                f"The connection to {self.endpoint} failed while {what} ({type(cause).__name__}).",
-                "Type the same command again; what was uploaded is kept.",
-            )
-        return HubError(f"While {what}, the Hub or huggingface_hub said: {said}.", _SAME)
-
-    def _refused(self, what: str, response: Any, said: str) -> HubError:
-        status = int(response.status_code)
-        if status == 412:
-            return HubMovedError(f"Somebody else's commit on {self.url} came first.", "Look with --diff.")
-        if status == 429 or status == 408 or status >= 500:
-            after = _retry_after(response.headers)
-            wait = f", and asks to wait {after:.0f} s" if after else ""
-            return TransientHubError(
-                f"The Hub answered {status} while {what}{wait} ({said}).",
-                "Nothing half is on the page. Type the same command again"
-                + (f" in {after / 60:.0f} minutes." if after else " later; what was uploaded is kept."),
-                retry_after_s=after,
-            )
-        if status == 401:
-            return HubError(
-                f"The Hub does not know the token ({said}).",
-                "Type `hf auth login`, or set HF_TOKEN; the token must be allowed to write.",
-            )
-        if status in (402, 403):
-            return HubError(
-                f"The Hub refuses while {what}: {said}.",
-                f"The token must be allowed to write to {self.repo}, and its owner must have the room.",
-            )
-        return HubError(f"The Hub answered {status} while {what}: {said}.", _SAME)
-
-    def _said(self, error: BaseException) -> str:
-        """The server's own words, on one line, without the token."""
-        text = getattr(error, "server_message", None) or str(error)
-        if self._token:
-            text = text.replace(self._token, "(the token)")
-        return " ".join(text.split()).rstrip(".")[:500] or type(error).__name__
-
-
-_SAME = "Mend that and type the same command again; nothing half is on the page."
-
-
-class _NotThereError(HubError):
-    """There is no such repository, revision or file."""
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What an upload in a thread really died of."""
-    if isinstance(error, RuntimeError) and error.__cause__ is not None:
-        return _cause(error.__cause__)
-    return error
-
-
-def _retry_after(headers: Any) -> float | None:
-    """Seconds that a server asks to wait: a number, or a date."""
-    given = headers.get("Retry-After")
-    if given:
-        with contextlib.suppress(ValueError):
-            return max(float(given), 0.0)
-        with contextlib.suppress(ValueError, TypeError):
-            return max(parsedate_to_datetime(given).timestamp() - time(), 0.0)
-    from huggingface_hub.utils._http import parse_ratelimit_headers
-
-    limit = parse_ratelimit_headers(headers)
-    return float(limit.reset_in_seconds) if limit is not None and limit.remaining == 0 else None
+        except raised() as error:
+            raise mapped(error, what, self.url, self._token) from cause(error)
 
 
 @cache
