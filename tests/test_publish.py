@@ -185,6 +185,7 @@ def test_a_pushed_run_loads_back_row_by_row(run: Path, tmp_path: Path) -> None:
         everything += [body.decode("latin-1") for body in server.files(REPO).values()]
         everything += [path.read_text("latin-1") for path in run.rglob("*") if path.is_file()]
         assert not any(TOKEN in text for text in everything)
+        assert not [path for path, body in server.files(REPO).items() if str(tmp_path).encode() in body]
 
 
 def test_a_second_publish_of_the_same_run_changes_nothing_and_says_so(run: Path, server: HubServer) -> None:

@@ -215,6 +215,27 @@ def test_a_fault_that_passes_costs_nothing(server: HubServer, step: str, kind: s
     assert server.repos[REPO].refs["refs/tags/v1"] == done.commit
 
 
+@pytest.mark.parametrize("step", ["info", "tree", "resolve", "discussions"])
+@pytest.mark.parametrize("kind", [503, "cut", "half", "429:0"])
+def test_a_fault_in_reading_the_page_that_passes_costs_nothing(
+    server: HubServer, step: str, kind: str | int
+) -> None:
+    push(client(server), Target(), Parcel())
+    server.fail(step, kind, times=2)
+    done = push(client(server), Target(pull=True), Parcel("second"))
+    assert done.version == 2
+    assert is_whole(server, "refs/pr/1")
+    assert not any(fault["times"] for fault in server.faults)
+
+
+@pytest.mark.parametrize("kind", [503, "cut"])
+def test_a_page_that_cannot_be_read_is_not_said_to_be_missing(server: HubServer, kind: str | int) -> None:
+    push(client(server), Target(), Parcel())
+    server.fail("resolve", kind, 1000)
+    with pytest.raises(TransientHubError):
+        push(client(server), Target(), Parcel("second"))
+
+
 @pytest.mark.parametrize("step", ["preupload", "batch", "upload", "yaml", "commit"])
 @pytest.mark.parametrize("kind", [503, "cut", 403, "quota"])
 def test_a_fault_that_stays_is_told_and_the_page_is_as_it_was(

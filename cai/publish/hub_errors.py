@@ -35,8 +35,10 @@ def raised() -> tuple[type[Exception], ...]:
 
 
 def cause(error: BaseException) -> BaseException:
-    """What an upload in a thread really died of."""
-    if isinstance(error, RuntimeError) and error.__cause__ is not None:
+    """What really went wrong: an upload's thread, or a download that looks in its cache, says something else."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    if isinstance(error, RuntimeError | LocalEntryNotFoundError) and error.__cause__ is not None:
         return cause(error.__cause__)
     return error
 
