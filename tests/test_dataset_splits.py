@@ -136,6 +136,36 @@ def test_no_row_of_train_has_a_prompt_of_the_test_split_after_a_build(tmp_path: 
     assert not test & train
 
 
+def test_what_is_near_is_what_comparing_every_two_prompts_finds(tmp_path: Path) -> None:
+    def words(number: int) -> list[str]:
+        made = [f"w{draw('word', number // 6, place) % 400}" for place in range(30)]
+        for change in range(number % 6):  # 0 to 5 words are others
+            made[draw("place", number, change) % 30] = f"x{draw('other', number, change)}"
+        return made
+
+    rows = [
+        asked(number, " ".join(words(number)), "test" if number % 6 == 0 else "train")
+        for number in range(240)
+    ]
+    build(tmp_path, rows, [outcome(made, human(made, 0.9)) for made in rows])
+    runs = {
+        made.id: {tuple(text[start : start + 3]) for start in range(28)}
+        for made in rows
+        for text in [made.prompt[0].text.split()]
+    }
+    test, train = (
+        [made.id for made in rows if made.split == split and made.id in runs] for split in ("test", "train")
+    )
+    near = {
+        one
+        for one in train
+        if any(len(runs[one] & runs[other]) / len(runs[one] | runs[other]) >= 0.8 for other in test)
+    }
+    assert 20 < len(near) < 100
+    found = find_leaks(tmp_path / "dataset/traces", ["test", "train"])
+    assert found.rows == near
+
+
 def test_two_short_prompts_are_near_only_where_they_are_the_same() -> None:
     assert len(word_runs(["hello"])) == 1
     assert len(word_runs(["a", "b"])) == 1

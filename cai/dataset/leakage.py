@@ -2,9 +2,10 @@
 
 The same: equal turns, but for case and white space. Nearly: of the runs of three words that either
 prompt has (system turns aside), at least NEAR are in both. MinHash finds the candidates (BANDS bands
-of BAND_ROWS rows: a pair at 0.8 is found in 998 of 1,000 cases, one at 0.9 practically always), and
-each is then checked on its words. Held-out prompts are kept in memory PROMPTS_AT_ONCE at a time, so
-that any number needs the same memory; more of them need more passes over `train`.
+of BAND_ROWS rows, and an estimate of at least NEAR - SLACK: of pairs at 0.8 one in some 10,000 is
+missed, of those above hardly any), and each is then checked on its words. Held-out prompts are kept
+in memory PROMPTS_AT_ONCE at a time, so that any number needs the same memory; more of them need more
+passes over `train`.
 
 What this module does not know: what becomes of such rows.
 Source: Broder 1997 (resemblance of documents); Leskovec, Rajaraman & Ullman, Mining of Massive
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -30,8 +32,11 @@ NEAR = 0.8
 """From which share of common word runs two prompts are nearly the same."""
 
 WORDS = 3
-BANDS = 21
-BAND_ROWS = 6
+BANDS = 25
+BAND_ROWS = 5
+SLACK = 0.15
+"""How far the estimate may lie below: four standard deviations."""
+
 PROMPTS_AT_ONCE = 50_000
 TRAIN = "train"
 
@@ -106,15 +111,19 @@ class _Index:
     prompts: list[_Prompt]
     _exact: dict[str, _Prompt] = field(init=False)
     _near: Any = field(init=False)
+    _signatures: NDArray[np.uint32] = field(init=False)
 
     def __post_init__(self) -> None:
         from datasketch import MinHashLSH
 
         self._exact = {prompt.exact: prompt for prompt in reversed(self.prompts)}
         self._near = MinHashLSH(num_perm=BANDS * BAND_ROWS, params=(BANDS, BAND_ROWS))
+        self._signatures = np.empty((len(self.prompts), BANDS * BAND_ROWS), np.uint32)
         with self._near.insertion_session() as session:
             for number, prompt in enumerate(self.prompts):
-                session.insert(number, _signature(prompt.hashes), check_duplication=False)
+                signature = _signature(prompt.hashes)
+                self._signatures[number] = signature.hashvalues
+                session.insert(number, signature, check_duplication=False)
 
     def like(self, prompt: _Prompt) -> Leak | None:
         """The held-out prompt that is most like this one, the first of equals; None: none is."""
@@ -122,11 +131,18 @@ class _Index:
         if same is not None:
             return _leak(prompt, same, "exact", 1.0)
         best: tuple[float, int] | None = None
-        for number in sorted(self._near.query(_signature(prompt.hashes))):
+        for number in self._candidates(_signature(prompt.hashes)):
             similarity = _similarity(prompt.hashes, self.prompts[number].hashes)
             if similarity >= NEAR and (best is None or similarity > best[0]):
                 best = (similarity, number)
         return None if best is None else _leak(prompt, self.prompts[best[1]], "near", best[0])
+
+    def _candidates(self, signature: Any) -> list[int]:
+        """The prompts that may be near, in order."""
+        found = np.sort(np.array(self._near.query(signature), np.intp))
+        alike = (self._signatures[found] == signature.hashvalues).mean(axis=1)
+        numbers: list[int] = found[alike >= NEAR - SLACK].tolist()
+        return numbers
 
 
 def _leak(prompt: _Prompt, like: _Prompt, kind: str, similarity: float) -> Leak:
@@ -134,11 +150,17 @@ def _leak(prompt: _Prompt, like: _Prompt, kind: str, similarity: float) -> Leak:
 
 
 def _signature(hashes: Hashes) -> Any:
-    from datasketch import MinHash
-
-    made = MinHash(num_perm=BANDS * BAND_ROWS, seed=1, hashfunc=int, scheme="affine32")
+    made = _empty_signature().copy()
     made.update_batch(hashes.tolist())
     return made
+
+
+@cache
+def _empty_signature() -> Any:
+    """A signature of nothing, with the permutations that all share."""
+    from datasketch import MinHash
+
+    return MinHash(num_perm=BANDS * BAND_ROWS, seed=1, hashfunc=int, scheme="affine32")
 
 
 def _similarity(one: Hashes, other: Hashes) -> float:
