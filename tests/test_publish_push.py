@@ -20,7 +20,7 @@ from cai.errors import HubError, HubMovedError, PublishError, TransientHubError
 from cai.publish.difference import compare_rows, difference, read_rows
 from cai.publish.hub import Hub, Patience, _bounded, valid_branch, valid_repo
 from cai.publish.hub_errors import mapped
-from cai.publish.manifest import Change, Manifest, make_manifest, read_manifest
+from cai.publish.manifest import Change, Manifest, make_manifest, read_manifest, what_changed
 from cai.publish.push import Pushed, Target, foreign, look, push
 from cai.publish.tree import CARD, MANIFEST, PublishedFile
 from tests.hub_server import PART_SIZE, TOKEN, TOKENS, HubServer, loopback_only
@@ -119,6 +119,21 @@ def test_a_push_of_something_else_is_the_next_version_and_says_what_changed(serv
     assert [change.version for change in changelog] == [1, 2]
     assert b"- 2: " in server.files(REPO)[CARD]
     assert is_whole(server)
+
+
+def test_the_changelog_says_what_changed_in_words() -> None:
+    def manifest(run: str, generation: str, rows: int, **files: str) -> Manifest:
+        listed = {path.replace("__", "/"): {"sha256": digest, "size": 1} for path, digest in files.items()}
+        return Manifest(run, generation, {"sft": {"train": rows}}, listed, ())
+
+    first = manifest("a", "0" * 32, 1200, sft__x="1", run__y="1", README="1")
+    assert what_changed(None, first) == ("First version: sft 1,200 rows.",)
+    assert what_changed(first, manifest("a", "0" * 32, 1200, sft__x="2", run__y="1", README="2")) == (
+        "sft: rows changed.",
+    )
+    told = what_changed(first, manifest("b", "1" * 32, 1300, sft__x="2", run__y="2", README="2"))
+    assert [line.partition(":")[0] for line in told] == ["Another run", "Another generation", "sft"]
+    assert told[2] == "sft: 1,200 rows became 1,300."
 
 
 def test_a_file_that_is_no_longer_published_goes_in_the_same_commit(server: HubServer) -> None:

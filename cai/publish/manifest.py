@@ -104,6 +104,8 @@ def what_changed(before: Manifest | None, now: Manifest) -> tuple[str, ...]:
         rows = ", ".join(f"{config} {sum(s.values()):,}" for config, s in now.configs.items())
         return (f"First version: {rows} rows.",)
     told: list[str] = []
+    if before.run != now.run:
+        told.append(f"Another run: {before.run!r} became {now.run!r}.")
     if before.generation != now.generation:
         told.append(
             f"Another generation: {before.generation[:12]} became {now.generation[:12]}"
