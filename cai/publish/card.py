@@ -2,7 +2,7 @@
 
 The metadata is made here, from the dataset itself, and held to the Hub's own tables; the text comes
 from a template (card.md.j2, or a person's own file) that is given prepared pieces of Markdown. The
-template runs in a sandbox and sees no other file; all that it places is escaped. Equal facts and an
+template runs in jinja2's sandbox and sees no other file; all that it places is escaped. Equal facts and an
 equal changelog give an equal card: no clock is in it.
 
 What this module does not know: how a piece is worded (card_words.py, card_figures.py), the Hub.
