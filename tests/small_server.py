@@ -274,8 +274,9 @@ class SmallServer:
         tokens = sum(each.pop("made") for each in choices) if made else 0
         if self.options.thinks:
             hidden = self.options.thinks == "special" and body.get("skip_special_tokens", True)
+            opened = THOUGHT_IN_TEXT.removeprefix("<think>\n" if self.options.thinks == "opened" else "")
             for each in choices:
-                each["text"] = (f"{THOUGHT}\n\n" if hidden else THOUGHT_IN_TEXT) + each["text"]
+                each["text"] = (f"{THOUGHT}\n\n" if hidden else opened) + each["text"]
         usage = {"prompt_tokens": sum(map(len, prompts)), "completion_tokens": tokens}
         return {
             "id": "cmpl-1",

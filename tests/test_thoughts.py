@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 from tokenizers import AddedToken
 
 from cai.engine.encoding import load_encoder
-from cai.engine.thoughts import answered, split
+from cai.engine.identity import Identity
+from cai.engine.scripted import ScriptedEngine
+from cai.engine.thoughts import Opened, answered, split, thoughts_in
 from cai.outcome import Outcome, Thought, read_outcome
-from cai.request import THINKING_MARKS, Completion, read_answer
-from tests.chat_shapes import THINKING, byte_level, save
+from cai.parts import Part
+from cai.recipe import EngineSection
+from cai.request import THINKING_MARKS, Completion, GenerateRequest, read_answer
+from tests.chat_shapes import ALWAYS_THINKING, THINKING, byte_level, save
 from tests.small_server import THOUGHT
 from tests.test_server_engine import Small, engine, generate
 
@@ -43,28 +50,37 @@ def serve(folder: Path) -> Iterator[Callable[..., Small]]:
 @pytest.mark.parametrize(
     ("text", "opened", "thought", "rest"),
     [
-        ("<think>\nHm.\n</think>\n\nYes.", False, "Hm.", "Yes."),
-        ("\n<think></think>Yes.", False, "", "Yes."),
-        ("[THINK]Hm.[/THINK]Yes.", False, "Hm.", "Yes."),
-        ("<think>\nNever done", False, "Never done", ""),
-        ("Hm.\n</think>\n\nYes.", True, "Hm.", "Yes."),
-        ("Hm.\n</think>\n\nYes.", False, "", "Hm.\n</think>\n\nYes."),
-        ("Write <think> in it.", True, "", "Write <think> in it."),
-        ("A <think>b</think> c", True, "", "A <think>b</think> c"),
-        ("Yes.", True, "", "Yes."),
-        ("", True, "", ""),
+        ("<think>\nHm.\n</think>\n\nYes.", "no", "Hm.", "Yes."),
+        ("\n<think></think>Yes.", "no", "", "Yes."),
+        ("[THINK]Hm.[/THINK]Yes.", "no", "Hm.", "Yes."),
+        ("<think>\nNever done", "no", "Never done", ""),
+        ("<think>One.</think>\n<think>\nTwo.</think>Yes.", "no", "One.\n\nTwo.", "Yes."),
+        ("Hm.\n</think>\n\nYes.", "no", "", "Hm.\n</think>\n\nYes."),
+        ("Hm.\n</think>\n\nYes.", "maybe", "Hm.", "Yes."),
+        ("Hm.</think>Yes.", "maybe", "Hm.", "Yes."),
+        ("Write <think> in it.", "maybe", "", "Write <think> in it."),
+        ("End it with `</think>`.", "maybe", "", "End it with `</think>`."),
+        ('No "</think>" yet.</think>Yes.', "maybe", 'No "</think>" yet.', "Yes."),
+        ("A <think>b</think> c", "maybe", "", "A <think>b</think> c"),
+        ("Yes.", "maybe", "", "Yes."),
+        ("", "maybe", "", ""),
+        ("Hm.\n</think>\n\nYes.", "yes", "Hm.", "Yes."),
+        ("A <think> mark.</think>Yes.", "yes", "A <think> mark.", "Yes."),
+        ("<think>\nHm.</think>Yes.", "yes", "Hm.", "Yes."),
+        ("Never done", "yes", "Never done", ""),
+        ("", "yes", "", ""),
     ],
 )
 def test_a_block_of_thinking_before_a_text_is_taken_out_of_it(
-    text: str, opened: bool, thought: str, rest: str
+    text: str, opened: Opened, thought: str, rest: str
 ) -> None:
     assert split(text, THINKING_MARKS, opened) == (thought, rest)
 
 
 def test_marks_of_the_models_own_are_found_first() -> None:
     marks = (("<mull>", "</mull>"), *THINKING_MARKS)
-    assert split("<mull>Hm.</mull>Yes.", marks, False) == ("Hm.", "Yes.")
-    assert split("<mull>Hm.</mull>Yes.", THINKING_MARKS, False) == ("", "<mull>Hm.</mull>Yes.")
+    assert split("<mull>Hm.</mull>Yes.", marks, "no") == ("Hm.", "Yes.")
+    assert split("<mull>Hm.</mull>Yes.", THINKING_MARKS, "no") == ("", "<mull>Hm.</mull>Yes.")
 
 
 @pytest.mark.parametrize("how", ["reasoning", "reasoning_content", "text", "opened"])
@@ -92,6 +108,78 @@ async def test_an_answer_that_was_all_thinking_has_no_text(serve: Callable[..., 
     answer = await one.generate(generate("hello"))
     await one.close()
     assert (answer.text, answer.reasoning) == ("", THOUGHT)
+
+
+@pytest.mark.parametrize(
+    ("message", "thought"),
+    [
+        ({"reasoning_content": None, "content": "Yes."}, ""),
+        ({"reasoning": None, "reasoning_content": "Hm."}, "Hm."),
+        ({"reasoning_content": ["H", {"type": "text", "text": "m."}, {"type": "image"}]}, "Hm."),
+        ({"reasoning": {"summary": "Hm."}}, ""),
+    ],
+)
+def test_a_field_of_thinking_may_be_null_or_come_in_pieces(message: dict[str, Any], thought: str) -> None:
+    assert thoughts_in(message) == thought
+
+
+def test_thinking_that_is_sent_in_its_field_and_in_the_text_is_kept_once() -> None:
+    done = Completion("<think>\nHm.\n</think>\n\nYes.", "stop", 3, 9, reasoning="Hm.\n", reasoning_tokens=4)
+    assert answered(done, generate("hello"), THINKING_MARKS, "maybe", None) == Completion(
+        "Yes.", "stop", 3, 9, reasoning="Hm.", reasoning_tokens=4
+    )
+
+
+def test_tokens_of_thinking_that_a_server_counts_and_does_not_show_are_counted() -> None:
+    done = Completion("Yes.", "stop", 3, 9, reasoning_tokens=4)
+    assert answered(done, generate("hello"), THINKING_MARKS, "maybe", None) == done
+    assert read_answer(done.record()) == done
+
+
+@pytest.mark.parametrize("max_tokens", [1, 200])
+async def test_a_model_let_think_by_its_template_begins_inside_the_block(
+    tmp_path: Path, max_tokens: int
+) -> None:
+    """The prompt ends with the opening mark, so the text has only the one that closes it."""
+    save(byte_level(), ALWAYS_THINKING, tmp_path)
+    server = Small("--tokenizer", str(tmp_path), "--thinks", "opened" if max_tokens > 1 else "")
+    try:
+        one = engine(server, template_args={"enable_thinking": True})
+        await one.open()
+        asked = generate("hello")
+        asked = replace(asked, sampling=replace(asked.sampling, max_tokens=max_tokens))
+        answer = await one.generate(asked)
+        begun = replace(asked.rendered, answer=(Part("So:", "template", "t"),))
+        told = await one.generate(replace(asked, rendered=begun))
+        await one.close()
+    finally:
+        server.stop()
+    assert answer.reasoning
+    assert answer.reasoning_tokens
+    if max_tokens == 1:  # cut in the block
+        assert answer.text == ""
+        assert (told.reasoning, told.text != "") == ("", True)
+    else:
+        assert answer.reasoning == THOUGHT
+        assert answer.text
+        assert "think>" not in answer.text
+
+
+def test_a_scripted_model_thinks_between_marks_of_its_own(tmp_path: Path) -> None:
+    fields = {"kind": "scripted", "model": "m"}
+    own = EngineSection.model_validate({**fields, "thinking": {"marks": ["<mull>", "</mull>"]}})
+
+    def says(request: GenerateRequest) -> str:
+        return "<mull>Hm.</mull>Yes."
+
+    plain, mulls = (
+        ScriptedEngine("main", section, says) for section in (EngineSection.model_validate(fields), own)
+    )
+    answer = asyncio.run(mulls.generate(generate("hello")))
+    assert (answer.text, answer.reasoning) == ("Yes.", "Hm.")
+    assert asyncio.run(plain.generate(generate("hello"))).reasoning == ""
+    assert plain.identity.record() == Identity("m").record()
+    assert plain.identity.digest != mulls.identity.digest
 
 
 async def test_thinking_in_the_text_of_a_completion_is_counted_with_the_tokenizer_here(
@@ -135,12 +223,10 @@ def test_what_was_stored_before_reads_as_an_answer_without_thinking() -> None:
 
 
 def test_a_judge_that_was_asked_to_think_keeps_its_thoughts_as_its_text() -> None:
-    from dataclasses import replace
-
     asked = generate("hello")
     asked = replace(asked, rendered=replace(asked.rendered, thinking=()))
     done = Completion("<think>Hm.", "stop", 3, 2)
-    assert answered(done, asked, THINKING_MARKS, True, len) is done
+    assert answered(done, asked, THINKING_MARKS, "yes", len) is done
 
 
 def test_a_row_remembers_thoughts_by_request_and_a_row_without_is_as_before() -> None:
@@ -182,8 +268,6 @@ async def test_a_runs_thoughts_stand_in_its_outcome_and_in_show(
 
 
 def test_thoughts_are_a_column_of_the_traces(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     from tests.test_dataset_columns import rows_of
     from tests.test_dataset_inputs import build, human, outcome, row
 

@@ -150,6 +150,10 @@ class ChatTemplate:
         """Whether the generation prompt begins a block of thinking. Raises: RolesRefusedError."""
         return _open_thinking(self.render(["user"], ["a"]), self._marks) is not None
 
+    def leaves_thinking_open(self) -> bool:
+        """Whether a free answer begins inside a block of thinking, as the arguments say."""
+        return self._thinks and self.opens_thinking()
+
     def _discover(self, shape: Shape) -> Skeleton | None:
         roles = [role for role, _ in shape]
         contents = [f"Qz{i:04d}kStandInvW" if blank is None else blank for i, (_, blank) in enumerate(shape)]

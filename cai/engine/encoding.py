@@ -23,6 +23,7 @@ from typing import Any
 from cai.answering import AS_KNOWN, ThinkingSection
 from cai.engine.chat_template import ChatTemplate, Shape, Skeleton, Strip, stripped, thinking_block
 from cai.engine.pieces import CUT, PieceCoder, without_reserved
+from cai.engine.thoughts import Opened
 from cai.engine.tokenizer_files import TokenizerFiles, read_tokenizer_files
 from cai.errors import EngineRefusedError, RolesRefusedError
 from cai.parts import Message, Part
@@ -186,6 +187,12 @@ class Encoder:
     def hides_thinking(self) -> bool:
         """Whether a mark that ends thinking is a special token, so that decoded text may lack it."""
         return any(end in self._coder.special for _, end in self.marks)
+
+    def leaves_thinking_open(self, rendered: Rendered) -> Opened:
+        """Whether a prompt whose answer is free ends inside a block of thinking, as its template's arguments say."""
+        if self._template is None or any(message.role == "text" for message in rendered.messages):
+            return "no"
+        return "yes" if self._template.leaves_thinking_open() else "no"
 
     def habits(self) -> tuple[bool, bool | None]:
         """Whether answers begin with a block of thinking, and whether there is a system role (None: no chat).

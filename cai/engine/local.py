@@ -136,7 +136,8 @@ class LocalEngine:
                 "Try `dtype: float32` for this engine.",
             )
         made = Completion(done.text, done.finish, len(ids), done.tokens)
-        return answered(made, request, self._encoder.marks, True, self._encoder.count)
+        opened = self._encoder.leaves_thinking_open(request.rendered)
+        return answered(made, request, self._encoder.marks, opened, self._encoder.count)
 
     async def score(self, requests: Sequence[ScoreRequest], priority: int = 0) -> list[Scores]:
         """Answer requests, in their order; what their prompts share is computed once. Raises: EngineError."""

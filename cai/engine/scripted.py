@@ -32,7 +32,6 @@ from cai.errors import EngineAnswerError, EngineError, EngineRefusedError
 from cai.parts import join
 from cai.recipe import EngineSection
 from cai.request import (
-    THINKING_MARKS,
     Completion,
     Finish,
     GenerateRequest,
@@ -95,7 +94,8 @@ class ScriptedEngine:
             revision = revision or version
         self._generate = generate
         self._score = score
-        self.identity = Identity(section.model, revision, section.form)
+        self._marks = section.thinking.known
+        self.identity = Identity(section.model, revision, section.form, thinking=section.thinking.record())
 
     async def open(self) -> None:
         """Nothing to do."""
@@ -134,7 +134,7 @@ class ScriptedEngine:
             raise self._no_answer("generate", f"it returned {type(text).__name__}, not a text")
         text, finish = _end(text, request)
         made = Completion(text, finish, _prompt_words(request), len(text.split()))
-        return answered(made, request, THINKING_MARKS, True, lambda thought: len(thought.split()))
+        return answered(made, request, self._marks, "no", lambda thought: len(thought.split()))
 
     async def score(self, requests: Sequence[ScoreRequest], priority: int = 0) -> list[Scores]:
         """Answer requests, in their order. Raises: EngineError, as told or where a script is wrong."""
@@ -207,7 +207,13 @@ def _read_script(name: str, script: str) -> tuple[Generate | None, Score | None,
             f"Engine {name!r}: the script {script} defines neither generate(request) nor score(request).",
             "Define at least one of them.",
         )
-    return generate, score, found.get("CONTEXT_TOKENS"), digest("cai.script.v1", text)
+    context = found.get("CONTEXT_TOKENS")
+    if context is not None and (isinstance(context, bool) or not isinstance(context, int) or context < 1):
+        raise EngineRefusedError(
+            f"Engine {name!r}: CONTEXT_TOKENS of the script {script} is {context!r}.",
+            "Let it be a whole number, or leave it out: then anything fits.",
+        )
+    return generate, score, context, digest("cai.script.v1", text)
 
 
 def _end(text: str, request: GenerateRequest) -> tuple[str, Finish]:

@@ -236,14 +236,11 @@ class ServerEngine:
             return Completion("", "too_long", 0, 0, self.context_tokens)
 
     def _without_thoughts(self, request: GenerateRequest, done: Completion) -> Completion:
-        here = self._encoder
-        return answered(
-            done,
-            request,
-            self._section.thinking.known,
-            here is not None,
-            here.count if here is not None else None,
-        )
+        marks = self._section.thinking.known
+        if self._encoder is None:  # the server renders: whether it opens a block is not known
+            return answered(done, request, marks, "no" if self._section.thinking.block else "maybe", None)
+        opened = self._encoder.leaves_thinking_open(request.rendered)
+        return answered(done, request, marks, opened, self._encoder.count)
 
     async def _chat_score(self, request: ScoreRequest) -> Scores:
         body = chat_body(self._section, request)
