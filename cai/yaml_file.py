@@ -97,6 +97,8 @@ def parse_yaml(text: str, path: Path, error: MakeError) -> YamlFile:
         raise error(f"{place}: {problem}.", "Mend that line.") from bad
     except (YAMLError, ValueError, RecursionError) as bad:
         raise error(f"{path} is not valid YAML: {str(bad).splitlines()[0]}.", "Mend the file.") from bad
+    except AttributeError as bad:  # ruamel's, of a tag for sets or maps over plain text
+        raise error(f"{path} has a YAML tag where none can be.", "Leave tags (`!!...`) out.") from bad
     except TypeError as bad:  # ruamel's, of a key that is a mapping
         raise error(f"{path} has a key that is no plain text.", "Write keys as plain words.") from bad
     places: dict[tuple[Key, ...], tuple[int, int]] = {(): (1, 1)}

@@ -18,6 +18,8 @@ from cai.cli.console import out
 from cai.errors import RunError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
 
     from cai.reading import ReadRun
@@ -122,33 +124,20 @@ def read_status(run: ReadRun) -> dict[str, Any]:
     the dataset is built.
     """
     from cai.fates import fates_of
-    from cai.outcome import outcome_digest
     from cai.pilot import read_pilot
     from cai.tally import read_tally, unbalanced
 
     stages: dict[str, Counter[str]] = {}
-    outcomes: list[dict[str, Any]] = []
-    for record in run.store.records():
-        stage = str(record.labels.get("stage", ""))
-        if stage == "outcome":
-            answer = record.answer
-            if record.digest == outcome_digest(answer["row"], run.generation.digest):
-                outcomes.append(_short(answer))
-            continue
-        figures = stages.setdefault(stage, Counter())
-        figures["answers"] += 1
-        figures["prompt_tokens"] += record.answer.get("prompt_tokens", 0)
-        figures["completion_tokens"] += record.answer.get("completion_tokens", 0)
-        figures["reasoning_tokens"] += record.answer.get("reasoning_tokens", 0)
     choice = read_pilot(run.run)
     total = choice.total if choice is not None else None
     quarantined = _open_rows(run, run.run.quarantine)
-    if total is not None and len(outcomes) + len(quarantined) > total:
-        ids = {row for row, _ in run.source.ids()}  # rows may have been taken from the source since
-        outcomes = [outcome for outcome in outcomes if outcome["row"] in ids]
-        quarantined &= ids
     kinds = run.recipe.feedback.pairs if run.recipe.feedback is not None else ()
-    fates = fates_of(outcomes, quarantined, total, kinds, run.recipe.dataset.tie_threshold)
+    threshold = run.recipe.dataset.tie_threshold
+    fates = fates_of(_walked(run, stages), quarantined, total, kinds, threshold)
+    if fates.unfinished < 0:  # rows have been taken from the source since
+        ids = {row for row, _ in run.source.ids()}
+        there = (outcome for outcome in _walked(run, {}) if outcome["row"] in ids)
+        fates = fates_of(there, quarantined & ids, total, kinds, threshold)
     tally = read_tally(run.run.tally)
     rows_in = total if total is not None else fates.finished + fates.excluded.total() + fates.quarantined
     return {
@@ -172,8 +161,17 @@ def read_status(run: ReadRun) -> dict[str, Any]:
     }
 
 
-def _short(outcome: dict[str, Any]) -> dict[str, Any]:
-    """What accounts need of an outcome, without its texts."""
-    feedback = [{key: item[key] for key in ("kind", "judge", "probability")} for item in outcome["feedback"]]
-    short = {"row": outcome["row"], "excluded": outcome["excluded"], "feedback": feedback}
-    return {**short, "turns_dropped": outcome.get("turns_dropped", 0)}
+def _walked(run: ReadRun, stages: dict[str, Counter[str]]) -> Iterator[dict[str, Any]]:
+    """The outcomes of the generation, by a walk over the store that counts all other answers in `stages`."""
+    from cai.outcome import outcome_digest
+
+    for record in run.store.records():
+        stage = str(record.labels.get("stage", ""))
+        if stage == "outcome":
+            if record.digest == outcome_digest(record.answer["row"], run.generation.digest):
+                yield record.answer
+            continue
+        figures = stages.setdefault(stage, Counter())
+        figures["answers"] += 1
+        for name in COUNTED[1:]:
+            figures[name] += record.answer.get(name, 0)

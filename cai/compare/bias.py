@@ -35,6 +35,8 @@ def biases(human: Table, others: dict[str, NDArray[Any]]) -> tuple[Bias, ...]:
     `human`: human pairs, whose first response the human preferred; `others`: labels of the other
     judges on them. Only pairs that the labeller (for the human: the AI) labelled.
     """
+    sides = (f"{side}_{name}" for side in ("first", "second") for name in ("characters", *_FEATURES))
+    human = human.only("label", "cluster", *sides)
     labelled = np.abs(human["label"]) == 1
     if not labelled.any():
         return ()

@@ -20,6 +20,11 @@ from cai.compare.statistics import Bools, Floats
 from cai.compare.traces import Table
 
 RIDGE = 1.0
+COLUMNS = (
+    *("probability", "cluster", "first_characters", "second_characters"),
+    *("first_refuses", "second_refuses"),
+)
+"""What of a pair the classifier looks at."""
 LEAST = 50
 """Of fewer pairs nothing is learnt."""
 

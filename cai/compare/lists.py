@@ -103,7 +103,7 @@ def _issues(human: Table, found: Opinions, second: Bools, seed: int, flipped: Fl
         "without the pair's cluster), by its probability of the other label; suspects only"
     )
     there = np.flatnonzero(~np.isnan(human["probability"]))
-    pairs, first = human.where(there), ~second[there]
+    pairs, first = human.only(*confident.COLUMNS).where(there), ~second[there]
     if len(there) < confident.LEAST or first.all() or not first.any():
         return _listed("label issues", about, human, np.empty(0, np.int64), np.zeros(len(human)), {}, flipped)
     own = Opinions(found.principles, found.first_is_a[there], found.first_is_b[there], found.asked[there])
