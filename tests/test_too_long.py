@@ -527,3 +527,29 @@ async def test_a_servers_context_shortens_rows_whether_tokens_can_be_counted_or_
     assert all(f"lQ{first - 1} " not in join(item.request.rendered.messages[0].parts) for item in fitting)
     assert all(item.answer is not None and item.answer.finish != "too_long" for item in fitting)
     assert (await _work(run)).total() == 0
+
+
+def test_a_principle_is_tried_on_the_conversation_that_the_run_judged(tmp_path: Path) -> None:
+    # Round 2 of the run needs six turns less; the one round of a try would do with four less.
+    run = _write(tmp_path, rows=[LONG, HOPELESS], revision="Much kinder words than those there.")
+    before = json.loads(_cai("principles", "try", "p1", run, "--row", 1, "--json").stdout)
+    assert (before["turns_dropped"], before["too_long"]) == (4, False)
+    assert _cai("run", run).exit_code == 0
+    after = json.loads(_cai("principles", "try", "p1", run, "--row", 1, "--json").stdout)
+    assert (after["turns_dropped"], after["too_long"]) == (6, False)
+    judged = [item for item in after["asked"] if item["stage"] == "judgement"]
+    assert judged
+    assert all(item["from_store"] for item in judged)
+    (run / "script.py").write_text(SCRIPT.format(context=146, revision="Kinder words."))  # another engine
+    other = json.loads(_cai("principles", "try", "p1", run, "--row", 1, "--json").stdout)
+    assert other["turns_dropped"] == 0
+
+
+def test_a_try_of_a_row_that_fits_nowhere_says_so_and_shows_nothing_half_done(tmp_path: Path) -> None:
+    run = _write(tmp_path, rows=[HOPELESS])
+    tried = _cai("principles", "try", "p1", run)
+    assert "The row does not fit into the context" in tried.stdout
+    assert "critique" not in tried.stdout
+    assert "0 requests asked, 6 that do not fit, 0 answered from the store; 0 tokens read" in tried.stdout
+    told = json.loads(_cai("principles", "try", "p1", run, "--json").stdout)
+    assert (told["too_long"], told["turns_dropped"], told["round"], told["feedback"]) == (True, 0, None, [])

@@ -248,13 +248,16 @@ class _Screen:
                 self._console.print(Text(f"  [answer begins] {printable(rendered.answer_text)}", style="dim"))
 
     def _cost(self, trial: Trial) -> None:
-        asked = [item for item in trial.asked if not item.from_store]
+        known = sum(item.from_store for item in trial.asked)
+        asked = [item for item in trial.asked if not item.from_store and item.answer.finish != "too_long"]
+        unfit = len(trial.asked) - known - len(asked)
         tokens = sum(item.answer.prompt_tokens for item in asked)
         written = sum(getattr(item.answer, "completion_tokens", 0) for item in asked)
         took = sum(item.seconds for item in asked)
         self._console.print(
             Text(
-                f"\n{len(asked)} requests asked, {len(trial.asked) - len(asked)} answered from the store; "
+                f"\n{len(asked)} requests asked, {f'{unfit} that do not fit, ' if unfit else ''}"
+                f"{known} answered from the store; "
                 f"{tokens:,} tokens read, {written:,} written, {took * 1000:,.0f} ms",
                 style="dim",
             )

@@ -14,11 +14,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+import orjson
+
 from cai.ask import Ask, RowAsk
 from cai.engine.identity import Identity
 from cai.engine.kinds import LazyEngine
 from cai.frozen import Inputs, frozen_identity, load_inputs
+from cai.generations import frozen_generations
 from cai.live import lazy_engine
+from cai.outcome import outcome_digest
 from cai.recipe import Recipe, load_recipe
 from cai.run_folder import RunFolder
 from cai.store import Store
@@ -67,6 +71,19 @@ class Asking:
     def reload(self) -> None:
         """Read the constitutions and templates again. Raises: InputError and its kinds."""
         self.inputs = load_inputs(self.recipe, self.run.path)
+
+    def turns_dropped(self, row: str) -> int:
+        """How many of a row's oldest turns the run did without, asking the same engines; 0 where it is not known."""
+        for generation in frozen_generations(self.run)[:1]:
+            frozen = orjson.loads((generation.folder / "generation.json").read_bytes())
+            who = {identity.digest for identity in self.identities.values()}
+            if who != {*frozen["engines"].values(), *frozen["judges"]}:
+                return 0
+            for store in self.ask.reuse:
+                record = store.get(outcome_digest(row, generation.digest))
+                if record is not None:
+                    return int(record.answer.get("turns_dropped", 0))
+        return 0
 
     def for_row(self, row: str) -> RowAsk:
         """What to ask with for one row, or for anything that is no row (name it)."""

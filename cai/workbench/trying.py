@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from cai.abreast import PromptTooLongError
 from cai.ask import RowAsk
@@ -116,13 +117,14 @@ async def try_principle(constitution: Constitution, name: str, row: Row, asking:
     inner = asking.for_row(row.id)
     ask = _Noting(inner, asking, trial)
     drops = drops_to_try(row.prompt) if plan.drop_oldest else [0]
+    by_the_run = asking.turns_dropped(row.id) if plan.drop_oldest else 0
     try:
-        for trial.turns_dropped in drops:
+        for trial.turns_dropped in [dropped for dropped in drops if dropped >= by_the_run]:
             try:
-                await _try(trial, plan, ask)
+                await _try(trial, plan, ask, careful=len(drops) > 1)
                 break
             except PromptTooLongError:
-                continue
+                trial.round, trial.feedback = None, ()
         else:
             trial.too_long, trial.turns_dropped = True, 0
     finally:
@@ -130,8 +132,8 @@ async def try_principle(constitution: Constitution, name: str, row: Row, asking:
     return trial
 
 
-async def _try(trial: Trial, plan: RowPlan, ask: _Noting) -> None:
-    """Critique, revise and judge, without the turns that are dropped.
+async def _try(trial: Trial, plan: RowPlan, ask: _Noting, careful: bool) -> None:
+    """Critique, revise and judge, without the turns that are dropped; `careful`: judge first, as a run does.
 
     Raises: PromptTooLongError; EngineError, StoreError.
     """
@@ -139,16 +141,29 @@ async def _try(trial: Trial, plan: RowPlan, ask: _Noting) -> None:
     turns = turn_values(row.prompt, "row")
     turns = [turns[place] for place in kept_turns(row.prompt, trial.turns_dropped)]
     responses = {key: Value(turn.text, "row", f"row {key}") for key, turn in row.responses.items()}
-    if plan.revise is not None and responses:
-        trial.of = plan.of if plan.of in responses else next(reversed(responses))
-        original = responses[trial.of]
-        trial.original = original.text
-        revision = await revise(turns, original, trial.of, replace(plan.revise, rounds=1), ask)
-        trial.round = revision.rounds[0]
-        if "too_long" in (trial.round.finish, trial.round.critique_finish):
-            raise PromptTooLongError
-    if plan.judges and "chosen" in responses:
-        pair = JudgedPair("human", "human", "chosen", "rejected", responses["chosen"], responses["rejected"])
-        trial.feedback = tuple(
-            [await judge(turns, pair, replace(each, count=None), ask) for each in plan.judges]
-        )
+    steps = [_revise, _judge]
+    for step in reversed(steps) if careful else steps:
+        await step(trial, turns, responses, plan, ask)
+
+
+async def _revise(
+    trial: Trial, turns: list[dict[str, Any]], responses: dict[str, Value], plan: RowPlan, ask: _Noting
+) -> None:
+    if plan.revise is None or not responses:
+        return
+    trial.of = plan.of if plan.of in responses else next(reversed(responses))
+    original = responses[trial.of]
+    trial.original = original.text
+    revision = await revise(turns, original, trial.of, replace(plan.revise, rounds=1), ask)
+    if "too_long" in (revision.rounds[0].finish, revision.rounds[0].critique_finish):
+        raise PromptTooLongError
+    trial.round = revision.rounds[0]
+
+
+async def _judge(
+    trial: Trial, turns: list[dict[str, Any]], responses: dict[str, Value], plan: RowPlan, ask: _Noting
+) -> None:
+    if not plan.judges or "chosen" not in responses:
+        return
+    pair = JudgedPair("human", "human", "chosen", "rejected", responses["chosen"], responses["rejected"])
+    trial.feedback = tuple([await judge(turns, pair, replace(each, count=None), ask) for each in plan.judges])
