@@ -208,7 +208,8 @@ class Ask:
         """Store an answer, count it, and give it to whoever asked the same."""
         self.store.put(key, answer.record(), request.labels)
         account.answered += 1
-        account.prompt_tokens += answer.prompt_tokens
+        if answer.finish != "too_long":  # which no model has read
+            account.prompt_tokens += answer.prompt_tokens
         if isinstance(answer, Completion):
             account.completion_tokens += answer.completion_tokens
         self._under_way.pop(key).set_result(answer)

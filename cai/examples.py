@@ -41,7 +41,6 @@ from cai.prompting import Prompts, turn_values
 from cai.template import Rendered
 from cai.yaml_file import YamlFile, check, read_yaml
 
-
 _OPENS = re.compile(r"""[(\["'*]$""")
 """A beginning after which a letter stands at once, without a space."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Sequence
@@ -511,3 +512,20 @@ def test_a_growing_cache_holds_what_a_plain_one_does() -> None:
             for layer in (plain, growing):
                 layer.batch_select_indices(torch.tensor([2, 0, 0]))
             states = states[[2, 0, 0]]
+
+
+async def test_a_block_of_thinking_that_the_prompt_leaves_open_and_nobody_sees_closed_is_refused(
+    folder: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "thinks"
+    shutil.copytree(folder, place)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<think>", "</think>"]})
+    tokenizer.chat_template = CHAT.replace("assistant\n", "assistant\n<think>\n")
+    assert "<think>" in tokenizer.chat_template
+    tokenizer.save_pretrained(place)
+    engine = await opened(place, template_args={"enable_thinking": True})
+    with pytest.raises(EngineRefusedError, match="special token") as refused:
+        await engine.generate(GenerateRequest("tiny", rendered("hello"), Sampling(max_tokens=3)))
+    assert "enable_thinking: true" in refused.value.remedy
+    await engine.close()

@@ -268,6 +268,14 @@ async def test_five_exchanges_in_a_context_that_fits_three_lose_the_two_oldest(t
     assert len(long.harm) == 4
 
 
+async def test_tokens_of_a_prompt_that_does_not_fit_are_not_counted_as_read(tmp_path: Path) -> None:
+    run = _write(tmp_path, rows=[HOPELESS])
+    async with LiveRun(open_run(run)) as live:
+        await live.job.work(4)
+        assert live.ask.accounts["main", "judgement"].answered == 18
+        assert sum(account.prompt_tokens for account in live.ask.accounts.values()) == 0
+
+
 async def test_every_request_of_a_row_shows_the_same_conversation(tmp_path: Path) -> None:
     run = _write(tmp_path)
     await _work(run)
@@ -436,6 +444,17 @@ def test_a_shortened_row_is_told_wherever_rows_are_told(tmp_path: Path) -> None:
     assert "Did not fit whole: 1 rows" in done.stdout
     assert "1 rows did not fit whole: judged without their oldest turns" in done.stderr
     status = json.loads(_cai("status", run, "--json").stdout)
+    with Store(run / "store") as store:
+        answers = [r.answer for r in store.records() if r.labels["stage"] == "judgement"]
+    fitting = [answer["prompt_tokens"] for answer in answers if answer["finish"] != "too_long"]
+    assert status["stages"]["judgement"] == {
+        "answers": len(answers),
+        "too_long": len(answers) - len(fitting),
+        "prompt_tokens": sum(fitting),  # what did not fit was read by no model
+        "completion_tokens": 0,
+        "reasoning_tokens": 0,
+    }
+    assert f"{len(answers) - len(fitting)} did not fit" in _cai("status", run).stdout
     assert (status["rows"]["shortened"], status["rows"]["excluded"]) == (1, {"prompt_too_long": 1})
     assert "1 did not fit whole: judged without their oldest turns" in _cai("status", run).stdout
     assert json.loads((run / "dataset" / "summary.json").read_bytes())["shortened"] == 1

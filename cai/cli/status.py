@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from cai.reading import ReadRun
 
-COUNTED = ("answers", "prompt_tokens", "completion_tokens", "reasoning_tokens")
+COUNTED = ("answers", "too_long", "prompt_tokens", "completion_tokens", "reasoning_tokens")
 
 
 def enter(app: typer.Typer) -> None:
@@ -77,11 +77,16 @@ def print_status(console: Console, figures: dict[str, Any]) -> None:
     for stage, figure in figures["stages"].items():
         console.print(
             f"  {stage:<10} {figure['answers']:>9,}   {figure['prompt_tokens']:>13,} tokens read"
-            f"   {figure['completion_tokens']:>12,} written{_thought(figure)}"
+            f"   {figure['completion_tokens']:>12,} written{_thought(figure)}{_unfit(figure)}",
+            soft_wrap=True,
         )
     _print_tally(console, figures)
     if figures["damaged_records"]:
         console.print(f"{figures['damaged_records']:,} damaged records; they are asked again when needed")
+
+
+def _unfit(figure: dict[str, int]) -> str:
+    return f"; {figure['too_long']:,} did not fit" if figure["too_long"] else ""
 
 
 def _thought(figure: dict[str, int]) -> str:
@@ -173,5 +178,8 @@ def _walked(run: ReadRun, stages: dict[str, Counter[str]]) -> Iterator[dict[str,
             continue
         figures = stages.setdefault(stage, Counter())
         figures["answers"] += 1
-        for name in COUNTED[1:]:
+        if record.answer.get("finish") == "too_long":  # it was never read by a model
+            figures["too_long"] += 1
+            continue
+        for name in COUNTED[2:]:
             figures[name] += record.answer.get(name, 0)

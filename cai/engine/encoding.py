@@ -189,8 +189,9 @@ class Encoder:
         return any(end in self._coder.special for _, end in self.marks)
 
     def leaves_thinking_open(self, rendered: Rendered) -> Opened:
-        """Whether a prompt whose answer is free ends inside a block of thinking, as its template's arguments say."""
-        if self._template is None or any(message.role == "text" for message in rendered.messages):
+        """Whether a prompt ends inside a block of thinking, as its template's arguments say, where nobody asked for that."""
+        begun = rendered.thinking is not None or rendered.answer_text
+        if self._template is None or begun or any(message.role == "text" for message in rendered.messages):
             return "no"
         return "yes" if self._template.leaves_thinking_open() else "no"
 

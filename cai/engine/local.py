@@ -120,11 +120,14 @@ class LocalEngine:
 
         ids = self._encoder.encode(request)
         self._refuse_empty(ids)
-        if request.rendered.thinking is not None and self._encoder.hides_thinking:
+        opened = self._encoder.leaves_thinking_open(request.rendered)
+        if self._encoder.hides_thinking and (request.rendered.thinking is not None or opened == "yes"):
+            asked = "`thinking` out of feedback.reasoning"
+            asked = "`enable_thinking: true` out of template_args" if opened == "yes" else asked
             raise EngineRefusedError(
                 f"Engine {self.name!r}: the mark that ends this model's thinking is a special token, which is "
                 "not seen in its text here.",
-                "Serve the model with vLLM, or leave `thinking` out of feedback.reasoning.",
+                f"Serve the model with vLLM, or leave {asked}.",
             )
         if self._too_long(len(ids) + request.sampling.max_tokens):
             return Completion("", "too_long", len(ids), 0, self.context_tokens)
@@ -136,7 +139,6 @@ class LocalEngine:
                 "Try `dtype: float32` for this engine.",
             )
         made = Completion(done.text, done.finish, len(ids), done.tokens)
-        opened = self._encoder.leaves_thinking_open(request.rendered)
         return answered(made, request, self._encoder.marks, opened, self._encoder.count)
 
     async def score(self, requests: Sequence[ScoreRequest], priority: int = 0) -> list[Scores]:
