@@ -109,7 +109,7 @@ FEEDBACK = (
 
 THOUGHT = (
     Column("request", TEXT, "digest of the request that was answered"),
-    Column("stage", TEXT, "critique, revision, response or abstention"),
+    Column("stage", TEXT, "critique, revision, response, reasoning (of a judge) or abstention"),
     Column("text", TEXT, "what was thought; the answer's own text is without it"),
     Column("tokens", pa.int32(), "how many of the answer's tokens it took; null where nobody can tell"),
 )
