@@ -166,6 +166,49 @@ def test_what_is_near_is_what_comparing_every_two_prompts_finds(tmp_path: Path) 
     assert found.rows == near
 
 
+@pytest.mark.parametrize(
+    ("held_out", "trained", "near"),
+    [
+        ("Where can I find wild mushrooms", "where can i find wild mushrooms?", True),
+        ("Where can I find wild mushrooms", "Where can I find -- wild, mushrooms!?", True),
+        ("Where can I find wild mushrooms", "Where can I find wild berries", False),
+        ("what's up", "what s up", True),
+        (
+            "如何在河边建造一座古老的木头磨坊并且付钱给工人",
+            "如何在河边建造一座古老的木头磨坊并且付钱给工人?",
+            True,
+        ),
+        (
+            "如何在河边建造一座古老的木头磨坊并且付钱给工人",
+            "请问如何在河边建造一座古老的木头磨坊并且付钱给工人",
+            True,
+        ),
+        ("如何在河边建造一座古老的木头磨坊并且付钱给工人", "谁在河边建造了那座桥并且付钱给工人", False),
+        ("???", "!!!", False),
+    ],
+)
+def test_punctuation_makes_no_other_prompt_and_unspaced_writing_is_compared_too(
+    tmp_path: Path, held_out: str, trained: str, near: bool
+) -> None:
+    rows = [asked(0, trained, "train"), asked(1, held_out, "test")]
+    summary = build(tmp_path, rows, [outcome(made, human(made, 0.9)) for made in rows])
+    assert [leak.kind for leak in summary.leaks.leaks] == (["near"] if near else [])
+
+
+def test_every_split_that_is_named_after_train_is_trained_on(tmp_path: Path) -> None:
+    splits = ["train_prefs", "train-sft", "trainer", "test_prefs"]
+    rows = [asked(number, f"{LONG} {number // 2}", split) for number, split in enumerate(splits)]
+    rows.append(asked(4, LONG.replace("mill", "tower"), "train_prefs"))
+    done = [outcome(made, human(made, 0.9)) for made in rows]
+    found = build(tmp_path, rows, done).leaks
+    assert (found.trained, found.held_out) == (3, 2)
+    assert [(leak.row_id, leak.like) for leak in found.leaks] == [
+        ("row-000000", "row-000003"),
+        ("row-000001", "row-000003"),
+    ]
+    assert summary_of(tmp_path)["configs"]["preferences"] == {"test_prefs": 1, "train_prefs": 1, "trainer": 1}
+
+
 def test_two_short_prompts_are_near_only_where_they_are_the_same() -> None:
     assert len(word_runs(["hello"])) == 1
     assert len(word_runs(["a", "b"])) == 1
@@ -264,6 +307,25 @@ def test_rows_that_the_ai_judged_are_thinned_to_the_ratio_in_each_config(tmp_pat
         assert summary.mixed[config] == {"train": {"helpful-*": 8}}
     assert summary.configs["unpaired"] == {"train": 32}
     assert summary.configs["traces"] == {"train": 24}
+
+
+def test_unpaired_keeps_the_rows_of_preferences_whatever_the_configs_of_revisions_keep(
+    tmp_path: Path,
+) -> None:
+    rows = [row(number) for number in range(8)] + [helpful(number) for number in range(8, 24)]
+    done = [  # two revisions in eight rows, so `sft` has another ratio's worth of rows
+        outcome(
+            made, human(made, 0.9), revisions=(revision(made, a_round(1, "better")),) if place < 2 else ()
+        )
+        for place, made in enumerate(rows[:8])
+    ]
+    done += [outcome(made, excluded_as="no_constitution") for made in rows[8:]]
+    summary = build(tmp_path, rows, done, recipe(pairs=["human"], mix={"helpful-*": 0.5}))
+    assert summary.mixed["preferences"] == {"train": {"helpful-*": 4}}
+    assert summary.mixed["unpaired"] == {"train": {"helpful-*": 8}}
+    assert (
+        ids(tmp_path, "unpaired")[::2] == ids(tmp_path, "preferences") == ids(tmp_path, "preferences-human")
+    )
 
 
 def test_human_pairs_join_the_sampled_ones_where_those_are_what_was_judged(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """Which rows of `train` ask what a row of another split asks: the same prompt, or nearly the same.
 
 The same: equal turns, but for case and white space. Nearly: of the runs of three words that either
-prompt has (system turns aside), at least NEAR are in both. MinHash finds the candidates (BANDS bands
+prompt has (system turns aside), at least NEAR are in both; punctuation is no part of a word, and
+where writing has no spaces each character is one. `train`, and what begins so (`train_prefs`), are
+trained on; all other splits are held out. MinHash finds the candidates (BANDS bands
 of BAND_ROWS rows, and an estimate of at least NEAR - SLACK: of pairs at 0.8 one in some 10,000 is
 missed, of those above hardly any), and each is then checked on its words. Held-out prompts are kept
 in memory PROMPTS_AT_ONCE at a time, so that any number needs the same memory; more of them need more
@@ -14,6 +16,7 @@ Datasets, chapter 3 (bands).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -38,7 +41,9 @@ SLACK = 0.15
 """How far the estimate may lie below: four standard deviations."""
 
 PROMPTS_AT_ONCE = 50_000
-TRAIN = "train"
+_UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
+"""A word; or one character of Thai, Japanese or Chinese, which are written without spaces."""
 
 Hashes = NDArray[np.uint32]
 
@@ -82,26 +87,31 @@ class _Prompt:
 def find_leaks(traces: Path, splits: Sequence[str]) -> Leaks:
     """The leaks of a dataset; `traces`: the folder of that config, `splits`: those that it has.
 
-    Nothing leaks where there is no split `train`, or no other.
+    Nothing leaks where there is no split to train on, or no other.
     """
-    others = [split for split in splits if split != TRAIN]
-    if TRAIN not in splits or not others:
+    trains = [split for split in splits if is_train(split)]
+    others = [split for split in splits if not is_train(split)]
+    if not trains or not others:
         return Leaks()
-    found: dict[str, Leak] = {}
-    order: dict[str, int] = {}
-    held_out = 0
+    found: dict[int, Leak] = {}
+    trained = held_out = 0
     waiting = _prompts(traces, others)
     while chunk := list(islice(waiting, PROMPTS_AT_ONCE)):
         held_out += len(chunk)
         index = _Index(chunk)
-        for number, prompt in enumerate(_prompts(traces, [TRAIN])):
-            order[prompt.row_id] = number
+        trained = 0
+        for number, prompt in enumerate(_prompts(traces, trains)):
+            trained += 1
             leak = index.like(prompt)
-            before = found.get(prompt.row_id)
+            before = found.get(number)
             if leak is not None and (before is None or leak.similarity > before.similarity):
-                found[prompt.row_id] = leak
-    leaks = sorted(found.values(), key=lambda leak: order[leak.row_id])
-    return Leaks(len(order), held_out, tuple(leaks))
+                found[number] = leak
+    return Leaks(trained, held_out, tuple(leak for _, leak in sorted(found.items())))
+
+
+def is_train(split: str) -> bool:
+    """Whether a split is one to train on: `train`, or of that kind, as in `train_prefs`."""
+    return re.split(r"[\W_]", split, maxsplit=1)[0] == "train"
 
 
 @dataclass
@@ -183,7 +193,8 @@ _COLUMNS = ["row_id", "line", "prompt.list.element.role", "prompt.list.element.c
 
 def _prompt(row: dict[str, Any], split: str) -> _Prompt:
     turns = [[turn["role"], " ".join(turn["content"].casefold().split())] for turn in row["prompt"]]
-    words = " ".join(text for role, text in turns if role != "system").split()
+    said = " ".join(text for role, text in turns if role != "system")
+    words = _WORD.findall(said) or said.split()
     exact = digest("cai.prompt.v1", turns)
     return _Prompt(row["row_id"], split, row["line"], exact, word_runs(words))
 

@@ -1,6 +1,6 @@
 """Takes rows out of the configs to train on, once all rows are written: leaked ones, and those beyond a ratio.
 
-    leaked       rows of `train` whose prompt another split has (leakage.py), where the recipe drops them
+    leaked       rows of a training split whose prompt another split has (leakage.py), where the recipe drops them
     over_ratio   rows of subsets that the recipe's `dataset.mix` names, beyond that ratio
 
 The ratio is that of rows in the same config and split: K = ratio x rows of all other subsets, rounded,
@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cai.dataset.column import Column
-from cai.dataset.leakage import TRAIN
+from cai.dataset.leakage import is_train
 from cai.dataset.schema import TRAINED_ON, columns
 from cai.dataset.writer import ConfigWriter
 from cai.digest import draw
@@ -55,21 +55,23 @@ def withhold(
     """Take rows out of the configs in `folder`.
 
     `settings`: the dataset's, with `seed` and `mix`; `configs`: config -> split -> rows, as written;
-    `leaked`: ids of rows of `train` to take out.
+    `leaked`: ids of rows of training splits to take out.
     """
     made = Withheld({config: dict(splits) for config, splits in configs.items()})
     rules = _Rules(settings["seed"], settings["mix"])
     if not leaked and not rules.mix:
         return made
-    limits: dict[str, dict[str, int]] = {}
+    preferences: dict[str, dict[str, int]] = {}
     for config in TRAINED_ON:
         for split in configs.get(config, {}):
-            gone = leaked if split == TRAIN else frozenset()
-            if config not in PAIRED:
-                limits[split] = rules.limits(_rows(folder / config, split), gone)
-            found = _split(
-                folder / config, columns(config, settings), split, rules.judge(gone, limits[split])
-            )
+            gone = leaked if is_train(split) else frozenset()
+            if config in PAIRED:
+                limit = preferences[split]
+            else:
+                limit = rules.limits(_rows(folder / config, split), gone)
+            if config == "preferences":
+                preferences[split] = limit
+            found = _split(folder / config, columns(config, settings), split, rules.judge(gone, limit))
             _enter(made, config, split, found)
     return made
 
