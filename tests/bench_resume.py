@@ -4,7 +4,8 @@
 
 Makes a run over so many hh-rlhf rows whose outcomes are all in its store (made up, of the size of
 real ones), but for the last row, and goes on with it in a process of its own; the scripted engine
-writes down when it is first asked. Once with the saved index, once with the index removed.
+writes down when it is first asked. First with a source file that is newer than the run's last start
+(its rows are counted again), then as it was left, then with the store's index removed.
 
 What this module does not know: how a run resumes.
 """
@@ -101,8 +102,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = make(Path(folder), options.rows, options.requests)
         told: dict[str, object] = {"rows": options.rows, "cores": os.cpu_count()}
+        told["load"] = round(os.getloadavg()[0], 1)
         told["store_mb"] = sum(path.stat().st_size for path in run.rglob("segment-*.jsonl")) // 10**6
-        for name in ("with index", "without index"):
+        for name in ("source changed", "as it was left", "without index"):
             if name == "without index":
                 shutil.rmtree(run / "store" / "index")
             told[name] = resume(run, Path(folder) / "first")
