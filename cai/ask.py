@@ -120,15 +120,16 @@ class Ask:
     def stored(self, request: Request, digest: str) -> Answer | None:
         """The answer that the store holds, or one of the stores to reuse (it is then copied in).
 
-        With `retry_too_long`, one that says `too_long` of a smaller context than now counts as absent.
+        With `retry_too_long`, one that says `too_long` counts as absent, unless the context is known to be
+        no larger than it was.
         """
         record = self.store.get(digest) or self._reused(request, digest)
         if record is None:
             return None
         answer = read_answer(record.answer)
         if self.retry_too_long and answer.finish == "too_long":
-            now = self.engines[request.engine].context_tokens
-            if now is not None and answer.context_tokens is not None and now > answer.context_tokens:
+            now, then = self.engines[request.engine].context_tokens, answer.context_tokens
+            if now is None or then is None or now > then:
                 return None
         return answer
 

@@ -412,6 +412,31 @@ async def test_with_more_room_a_shortened_row_is_taken_up_whole_when_asked_to(tm
     ]
 
 
+async def test_a_server_that_does_not_tell_its_context_is_asked_again_when_asked_to(
+    tmp_path: Path, tokenizer: Path
+) -> None:
+    room = ("--plain", "--tokenizer", str(tokenizer), "--context")
+    small, large = Small(*room, "1200"), Small(*room, "20000")
+    try:
+        run = _write(
+            tmp_path,
+            rows=[_pair(40, "l"), SHORT],
+            engine=f"{{kind: server, model: small, urls: '{small.url}', concurrency: 4}}",
+        )
+        await _work(run)
+        assert _outcomes(run)[0].turns_dropped > 0
+        recipe = run / "recipe.yaml"
+        recipe.write_text(recipe.read_text().replace(small.url, large.url))
+        async with LiveRun(open_run(run)) as live:
+            await live.retry_too_long()
+            assert live.engines["main"].context_tokens is None
+            await live.job.work(4)
+        assert [outcome.turns_dropped for outcome in _outcomes(run)] == [0, 0]
+    finally:
+        small.stop()
+        large.stop()
+
+
 def test_the_default_leaves_the_digests_of_earlier_generations_alone(tmp_path: Path) -> None:
     plain, said, other = (
         load_recipe(_write(tmp_path / str(n), more=more) / "recipe.yaml").deciding()
