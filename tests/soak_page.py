@@ -1,4 +1,4 @@
-"""The page of a soak: its figures as tables, throughput and memory over time as a plot.
+"""The page of a soak: its figures as tables, throughput, processor time and memory as a plot.
 
 What this module does not know: how the samples came about (tests/soak.py).
 """
@@ -6,6 +6,7 @@ What this module does not know: how the samples came about (tests/soak.py).
 from __future__ import annotations
 
 import csv
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ from typing import Any
 import orjson
 
 OVER_S = 10.0
-"""Rates are means over so long."""
+LEAST_REQUESTS = 200
+"""Rates are means over so long at least, and over so many requests."""
+REQUESTS_A_CALL = 2
+BLUE, RED, GREY = "#1f5fa8", "#a33", "#555"
 
 Sample = dict[str, float]
 PHASES = {"rows": "rows", "dataset": "the dataset", "comparison": "the comparison"}
@@ -43,64 +47,76 @@ def write_page(folder: Path, docs: Path) -> None:
     (docs / "soak.md").write_text(page(told, rows), "utf-8")
 
 
-def rates(samples: list[Sample]) -> list[tuple[float, float]]:
-    """Calls answered a second over time, (minutes, rate), of the time in which rows were worked on."""
-    found: list[tuple[float, float]] = []
-    kept = [item for item in samples if item["rows"]]
-    begin = 0
-    for end, item in enumerate(kept):
-        if item["go"] != kept[begin]["go"]:
-            begin = end
-        first = kept[begin]
-        if item["seconds"] - first["seconds"] >= OVER_S:
-            done = (item["calls"] - item["faults"]) - (first["calls"] - first["faults"])
-            found.append((item["seconds"] / 60, done / (item["seconds"] - first["seconds"])))
-            begin = end
+@dataclass(frozen=True)
+class Rate:
+    """What a go did over OVER_S: requests answered a second, and processor time of the client for each."""
+
+    minutes: float
+    requests_per_s: float
+    cpu_us: float
+
+
+def rates(samples: list[Sample]) -> dict[float, list[Rate]]:
+    """By go, over the time in which rows were worked on."""
+    found: dict[float, list[Rate]] = {}
+    for go, kept in _goes([item for item in samples if item["rows"]]).items():
+        begun = kept[0]["calls"] + LEAST_REQUESTS
+        kept = [item for item in kept if item["calls"] >= begun] or kept[-1:]
+        first = kept[0]  # before it the process starts: rows are counted, finished ones passed over
+        for item in kept:
+            seconds = item["seconds"] - first["seconds"]
+            requests = REQUESTS_A_CALL * (item["calls"] - item["faults"] - first["calls"] + first["faults"])
+            if seconds < OVER_S or requests < LEAST_REQUESTS:
+                continue
+            cpu = (item["cpu_s"] - first["cpu_s"]) / requests * 1e6
+            found.setdefault(go, []).append(Rate(item["seconds"] / 60, requests / seconds, cpu))
+            first = item
     return found
 
 
 def plot(samples: list[Sample], path: Path) -> None:
-    """Throughput and memory over time, one above the other; equal samples give equal bytes."""
+    """Throughput, processor time and memory over time; equal samples give equal bytes."""
     import matplotlib as mpl
 
     mpl.use("svg")
     mpl.rcParams.update({"svg.hashsalt": "cai", "svg.fonttype": "none", "font.family": "sans-serif"})
     import matplotlib.pyplot as plt
 
-    figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(7.2, 5.0), layout="constrained")
-    speed = rates(samples)
-    thinned = samples[:: max(1, len(samples) // 400)]
-    above.plot([at for at, _ in speed], [2 * rate for _, rate in speed], color="#1f5fa8", linewidth=1.2)
-    above.set_ylabel("requests answered a second")
-    above.set_ylim(bottom=0)
-    for go, parts in _goes(thinned).items():
-        minutes = [item["seconds"] / 60 for item in parts]
-        below.plot(minutes, [item["rss_mib"] for item in parts], color="#1f5fa8", linewidth=1.2)
+    figure, panels = plt.subplots(3, 1, sharex=True, figsize=(7.2, 6.6), layout="constrained")
+    speed, cost, memory = panels
+    for parts in rates(samples).values():
+        minutes = [item.minutes for item in parts]
+        speed.plot(minutes, [item.requests_per_s for item in parts], color=BLUE, linewidth=1.2)
+        cost.plot(minutes, [item.cpu_us for item in parts], color=BLUE, linewidth=1.2)
+    for go, held in _goes(samples[:: max(1, len(samples) // 400)]).items():
+        minutes = [item["seconds"] / 60 for item in held]
+        memory.plot(minutes, [item["rss_mib"] for item in held], color=BLUE, linewidth=1.2)
         if go > 1:
-            for axes in (above, below):
-                axes.axvline(minutes[0], color="#a33", linewidth=1, linestyle="--")
-            above.annotate(
-                " killed, gone on with", (minutes[0], 0.04), xycoords=("data", "axes fraction"), color="#a33"
-            )
+            _mark(panels, minutes[0], "killed, gone on with", RED, "--")
     ended = next(
         (item["seconds"] / 60 for before, item in pairwise(samples) if before["rows"] > item["rows"]), None
     )
     if ended is not None:
-        for axes in (above, below):
-            axes.axvline(ended, color="#555", linewidth=1, linestyle=":")
-        below.annotate(
-            " dataset, comparison", (ended, 0.04), xycoords=("data", "axes fraction"), color="#555"
-        )
-    below.axhline(500, color="#555", linewidth=0.8)
-    below.annotate("500 MiB", (0.005, 505), xycoords=("axes fraction", "data"), color="#555")
-    below.set_ylabel("memory of the process, MiB")
-    below.set_ylim(bottom=0)
-    below.set_xlabel("minutes")
-    for axes in (above, below):
+        _mark(panels, ended, "dataset, comparison", GREY, ":")
+    speed.set_ylabel("requests a second")
+    cost.set_ylabel("processor of the\nclient, µs a request")
+    memory.set_ylabel("memory of the\nclient, MiB")
+    memory.set_xlabel("minutes")
+    for axes in panels:
+        axes.set_ylim(bottom=0)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
     figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
     plt.close(figure)
+
+
+def _mark(panels: Any, minutes: float, text: str, colour: str, style: str) -> None:
+    """A line through all panels, named in the lowest."""
+    for axes in panels:
+        axes.axvline(minutes, color=colour, linewidth=1, linestyle=style)
+    panels[-1].annotate(
+        f" {text}", (minutes, 0.06), xycoords=("data", "axes fraction"), color=colour, fontsize=8
+    )
 
 
 def _goes(samples: list[Sample]) -> dict[float, list[Sample]]:
@@ -129,7 +145,7 @@ def page(told: dict[str, Any], samples: list[Sample]) -> str:
         f"Measured on {told['date']}, commit {told['commit']}: {told['processor']}, {told['cores']} cores, load "
         f"{loads[0]:.1f} to {loads[-1]:.1f} (median {loads[len(loads) // 2]:.1f}) with the server and other work beside; {versions}.",
         "",
-        "![Requests a second and memory over time](soak.svg)",
+        "![Requests a second, processor time a request and memory over time](soak.svg)",
         "",
         "| what | figure |",
         "| --- | --- |",
