@@ -16,7 +16,7 @@
 
 Included principles come first, in the order of `include`; an overridden one keeps its place.
 A form that is left out is made from the principle's `text` by the constitution's `forms`, or
-else by `principles/forms/default.yaml`. Every mistake is reported at once with its place.
+else by `forms/default.yaml` in the constitution's folder, or that of the package. Every mistake is reported at once with its place.
 
 What this module does not know: templates, models, what lint would say of a wording.
 """
@@ -38,6 +38,8 @@ from cai.yaml_file import YamlFile, joined, nearest, parse_yaml, read_yaml, vali
 
 DERIVED = ("critique", "revision", "judgement")
 INCLUDES_MAX = 100
+DEFAULT_FORMS = "forms/default.yaml"
+"""The stand-ins of a folder's constitutions, from that folder."""
 _PLACEHOLDER = re.compile(r"\{([^{}\n]*)\}")
 _TEMPLATE_MARK = re.compile(r"\{\{|\{%|\{#")
 
@@ -124,8 +126,9 @@ def schema() -> dict[str, Any]:
 
 @dataclass
 class _Reading:
-    """What is read so far: files by name, each principle with the places of its forms."""
+    """What is read so far, under a folder's default forms: files by name, each principle with the places of its forms."""
 
+    default: YamlFile
     principles: dict[str, Principle] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
     origins: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -147,7 +150,7 @@ def parse_constitution(text: str, path: Path) -> Constitution:
 
 
 def _load(file: YamlFile) -> Constitution:
-    reading = _Reading()
+    reading = _Reading(_default_forms(file.path.parent))
     head = _read(file, reading, ())
     if head is not None and not reading.principles and not reading.mistakes:
         reading.mistakes.append(f"{file.where()}: there are no principles")
@@ -240,7 +243,7 @@ def _include(
     if len(chain) + len(reading.files) > INCLUDES_MAX:
         reading.mistakes.append(f"{where}: more than {INCLUDES_MAX} constitutions are included")
         return
-    inner = _Reading(files=reading.files, mistakes=reading.mistakes)
+    inner = _Reading(reading.default, files=reading.files, mistakes=reading.mistakes)
     known = reading.files.get(path.name)
     try:
         included = read_yaml(path, ConstitutionError)
@@ -288,25 +291,50 @@ class _StandIn:
 
     text: str
     origin: str
+    file: str = ""
+    """The text of the file of default forms, where it stands there."""
+
+
+def _default_forms(folder: Path) -> YamlFile:
+    """The stand-ins for all constitutions of a folder: its own `forms/default.yaml`, or the package's.
+
+    Raises: ConstitutionError where the folder's own is not whole.
+    """
+    own = folder / DEFAULT_FORMS
+    if not own.is_file():
+        return read_yaml(shipped(f"principles/{DEFAULT_FORMS}"), ConstitutionError)
+    file = read_yaml(own, ConstitutionError)
+    head, mistakes = validated(file, FormsSection)
+    if head is not None:
+        missing = [name for name in FormsSection.model_fields if getattr(head, name) is None]
+        mistakes += [f"{file.where()}: there is no {name}" for name in missing]
+        for key, text in head.model_dump(exclude_none=True).items():
+            mistakes += _form_mistakes(key, text, file.where((key,)))
+    if mistakes:
+        raise ConstitutionError(joined(mistakes), "Mend those lines, or delete the file.")
+    return file
+
+
+def _form_mistakes(key: str, text: str, where: str) -> list[str]:
+    names = _PLACEHOLDER.findall(text)
+    wrong = sorted({name for name in names if name != "text"})
+    if wrong:
+        return [f"{where}: {key} uses {{{wrong[0]}}}; the one name it may use is {{text}}"]
+    if "text" not in names:
+        return [f"{where}: {key} never uses {{text}}, the principle's own text"]
+    return []
 
 
 def _forms(file: YamlFile, own: FormsSection | None, reading: _Reading) -> dict[str, _StandIn]:
-    """The stand-ins of a file: its own over the package's."""
-    default = read_yaml(shipped("principles/forms/default.yaml"), ConstitutionError)
+    """The stand-ins of a file: its own over the default ones."""
+    default = reading.default
     made = {
-        key: _StandIn(text.strip(), f"forms/default.yaml:{default.place((key,))[0]}")
+        key: _StandIn(text.strip(), f"{DEFAULT_FORMS}:{default.place((key,))[0]}", default.text)
         for key, text in default.data.items()
     }
     for key, text in (own.model_dump(exclude_none=True) if own else {}).items():
         where = file.where(("forms", key))
-        names = _PLACEHOLDER.findall(text)
-        wrong = sorted({name for name in names if name != "text"})
-        if wrong:
-            reading.mistakes.append(
-                f"{where}: forms.{key} uses {{{wrong[0]}}}; the one name it may use is {{text}}"
-            )
-        elif "text" not in names:
-            reading.mistakes.append(f"{where}: forms.{key} never uses {{text}}, the principle's own text")
+        reading.mistakes += _form_mistakes(f"forms.{key}", text, where)
         made[key] = _StandIn(text, _origin(file, ("forms", key)))
     return made
 
@@ -365,6 +393,8 @@ def _derive(
             continue
         worse = form == "judgement" and content.get("polarity") == "worse"
         stand_in = forms["judgement_worse" if worse else form]
+        if stand_in.file:
+            reading.files[DEFAULT_FORMS] = stand_in.file
         content[form] = stand_in.text.replace("{text}", content["text"])
         at = reading.origins.get((name, "text"), _origin(file, ("principles", index, "text")))
         reading.origins[key] = f"{at} made by {stand_in.origin}"

@@ -6,7 +6,7 @@ is remembered under: when any of these changes, rows are replayed, and replaying
 what the change touched.
 
 On disk: `frozen/<digest>/` holds `generation.json` (all of the above), `recipe.yaml`,
-`principles/<digest>/*.yaml`, `prompts/*.j2` and `prompts/examples/*.yaml` as they were; `engines/<digest>.json` holds an engine's
+`principles/<digest>/*.yaml` (with `forms/default.yaml`, where it was used), `prompts/*.j2` and `prompts/examples/*.yaml` as they were; `engines/<digest>.json` holds an engine's
 identity as settled at first contact, `engines/<digest>.fingerprint.json` what guards it. Nothing there is ever changed.
 
 What this module does not know: stores, rows, how an engine is reached.
@@ -385,10 +385,10 @@ def _write_generation(
         shutil.rmtree(stale, ignore_errors=True)
     (draft / "principles").mkdir(parents=True)
     for constitution in inputs.constitutions.values():
-        place = draft / "principles" / constitution.digest
-        place.mkdir(exist_ok=True)
         for name, text in constitution.files.items():
-            (place / name).write_text(text, "utf-8")
+            place = draft / "principles" / constitution.digest / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text, "utf-8")
     for form in sorted(_forms(inputs.recipe)):
         for template in inputs.prompts[form].templates.values():
             for name, text in template.sources.items():

@@ -108,6 +108,8 @@ def _file_name(name: str) -> str:
 def _constitution(folder: Path, name: str, digest: str) -> Constitution:
     """A constitution as it was used; its lines are named as they were when people wrote them."""
     constitution = load_constitution(folder / "principles" / digest / _file_name(name))
+    if constitution.digest != digest:
+        raise ValueError(f"the constitution {name!r} is not what was frozen")
     origins = {key: at.replace(f"{digest}/", "principles/") for key, at in constitution.origins.items()}
     return replace(constitution, origins=origins)
 

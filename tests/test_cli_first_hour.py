@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.test_cli import CAI, PLAIN, _cai
+from tests.command_line import CAI, cai, plain
 from tests.toy_source import write_run
 
 NOWHERE = "kind: server, model: m, urls: http://127.0.0.1:9, serve: {}"
@@ -24,10 +24,10 @@ def _down(tmp_path: Path) -> Path:
 
 
 def test_the_starter_s_placeholder_is_refused_before_anything_is_contacted(tmp_path: Path) -> None:
-    assert _cai("init", "mine", cwd=tmp_path).returncode == 0
+    assert cai("init", "mine", cwd=tmp_path).returncode == 0
     for verb in ("run", "serve"):
         began = time.monotonic()
-        done = _cai(verb, "mine/runs/first", cwd=tmp_path)
+        done = cai(verb, "mine/runs/first", cwd=tmp_path)
         assert done.returncode == 1
         assert "still has the starter's model, your-org/your-model" in done.stderr
         assert len(done.stderr.splitlines()) == 2
@@ -36,7 +36,7 @@ def test_the_starter_s_placeholder_is_refused_before_anything_is_contacted(tmp_p
 
 def test_ctrl_c_while_a_server_is_waited_for_ends_with_one_sentence(tmp_path: Path) -> None:
     run = _down(tmp_path)
-    process = subprocess.Popen([*CAI, "run", str(run)], stderr=subprocess.PIPE, text=True, env=PLAIN)
+    process = subprocess.Popen([*CAI, "run", str(run)], stderr=subprocess.PIPE, text=True, env=plain())
     assert process.stderr is not None
     waiting = process.stderr.readline()
     assert "The server at http://127.0.0.1:9 cannot be reached" in waiting
@@ -57,7 +57,7 @@ def test_ctrl_c_on_a_terminal_leaves_no_bare_mark(tmp_path: Path) -> None:
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
-        env=PLAIN,
+        env=plain(),
         start_new_session=True,
     )
     os.close(terminal)
@@ -81,7 +81,7 @@ def test_serving_without_vllm_says_so_and_leaves_no_log(tmp_path: Path) -> None:
         [*CAI, "serve", str(run)],
         capture_output=True,
         text=True,
-        env={**PLAIN, "TMPDIR": str(logs)},
+        env={**plain(), "TMPDIR": str(logs)},
         check=False,
     )
     assert done.returncode == 1
@@ -93,11 +93,11 @@ def test_serving_without_vllm_says_so_and_leaves_no_log(tmp_path: Path) -> None:
 
 def test_a_finished_run_says_so_in_three_lines_and_names_what_is_next(tmp_path: Path) -> None:
     run = write_run(tmp_path, rows=6, pilot=2)
-    first = _cai("run", run, "--yes")
+    first = cai("run", run, "--yes")
     assert first.returncode == 0, first.stderr
     assert "The config preferences-sampled is empty: the run judged no sampled pairs." in first.stdout
     assert f"cai show {run} --row 1" in first.stdout
-    again = _cai("run", run)
+    again = cai("run", run)
     assert again.returncode == 0
     lines = " ".join(again.stdout.split())
     assert "test is finished: 6 rows; nothing is left to ask." in lines
@@ -106,12 +106,12 @@ def test_a_finished_run_says_so_in_three_lines_and_names_what_is_next(tmp_path: 
     assert "Agreement" not in lines
     assert "Pilot" not in lines
     (run / "comparison.json").unlink()
-    assert "Agreement" in _cai("run", run).stdout
+    assert "Agreement" in cai("run", run).stdout
 
 
 def test_the_version_is_told() -> None:
     from importlib.metadata import version
 
-    done = _cai("--version")
+    done = cai("--version")
     assert done.returncode == 0
     assert done.stdout == f"cai {version('cai')}\n"

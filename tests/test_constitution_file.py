@@ -90,7 +90,7 @@ def test_included_principles_come_first_and_may_be_left_out(tmp_path: Path) -> N
     assert [p.id for p in own.principles] == ["kind", "brief", "own"]
     own = _load(tmp_path, "include: [{constitution: base, leave_out: [brief]}]\n")
     assert [p.id for p in own.principles] == ["kind"]
-    assert set(own.files) == {"own.yaml", "base.yaml"}
+    assert set(own.files) == {"own.yaml", "base.yaml", "forms/default.yaml"}
 
 
 def test_a_shipped_constitution_is_included_by_its_name(tmp_path: Path) -> None:
@@ -220,3 +220,57 @@ def test_the_schema_knows_every_key_and_accepts_the_shipped_files() -> None:
     assert json.loads(kept.read_text()) == made, (
         "write it anew: cai principles schema > principles/schema.json"
     )
+
+
+DEFAULT_FORMS = """\
+critique: "Where does it break: {text}"
+revision: "Mend it: {text}"
+judgement: "Which keeps it: {text}"
+judgement_worse: "Which breaks it: {text}"
+"""
+
+
+def _plain(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "own.yaml"
+    path.write_text("constitution: own\ntitle: Own\nprinciples:\n- {id: kind, text: Be kind.}\n", "utf-8")
+    return path
+
+
+def test_a_folders_own_default_forms_stand_in_for_those_of_the_package(tmp_path: Path) -> None:
+    path = _plain(tmp_path)
+    assert "forms/default.yaml" in load_constitution(path).files  # the package's
+    (tmp_path / "forms").mkdir()
+    (tmp_path / "forms" / "default.yaml").write_text(DEFAULT_FORMS, "utf-8")
+    constitution = load_constitution(path)
+    assert constitution.principles[0].judgement == "Which keeps it: Be kind."
+    assert constitution.files["forms/default.yaml"] == DEFAULT_FORMS
+    assert constitution.origins["kind", "judgement"].endswith("made by forms/default.yaml:3")
+
+
+def test_default_forms_that_nothing_was_made_by_are_no_file_of_a_constitution(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        "constitution: own\ntitle: Own\nprinciples:\n- {id: kind, text: Be kind., critique: C, revision: R, judgement: J}\n",
+        "utf-8",
+    )
+    assert list(load_constitution(path).files) == ["own.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("critique: 'a {text}'\n", "there is no revision"),
+        (DEFAULT_FORMS.replace("Mend it: {text}", "Mend it"), "default.yaml:2:1: revision never uses {text}"),
+        (DEFAULT_FORMS.replace("Mend it: {text}", "{text} {name}"), "uses {name}"),
+        (DEFAULT_FORMS + "judgment: 'x {text}'\n", "judgment"),
+        ("- a\n", "default.yaml"),
+    ],
+)
+def test_a_mistake_in_a_folders_default_forms_is_named(tmp_path: Path, text: str, said: str) -> None:
+    path = _plain(tmp_path)
+    (tmp_path / "forms").mkdir()
+    (tmp_path / "forms" / "default.yaml").write_text(text, "utf-8")
+    with pytest.raises(ConstitutionError) as caught:
+        load_constitution(path)
+    assert said in str(caught.value)

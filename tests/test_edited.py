@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.test_cli import _cai
+from tests.command_line import cai
 from tests.toy_source import write_constitution, write_run
 
 ROWS = 6
@@ -13,7 +13,7 @@ ROWS = 6
 
 def _finished(folder: Path) -> Path:
     run = write_run(folder, rows=ROWS)
-    done = _cai("run", run, "--skip-doctor")
+    done = cai("run", run, "--skip-doctor")
     assert done.returncode == 0, done.stderr
     return run
 
@@ -32,7 +32,7 @@ def _generations(run: Path) -> int:
 def test_an_edited_question_is_named_and_counted_before_anything_is_asked(tmp_path: Path) -> None:
     run = _finished(tmp_path)
     write_constitution(run, change=" again")
-    done = _cai("run", run, "--skip-doctor")
+    done = cai("run", run, "--skip-doctor")
     assert done.returncode == 1
     told = " ".join(done.stderr.split())
     assert "principles/own.yaml has changed since test last ran." in told
@@ -47,22 +47,22 @@ def test_edited_asks_just_what_was_told_and_as_frozen_goes_on_as_before(tmp_path
     run = _finished(tmp_path)
     before = json.loads((run / "comparison.json").read_text())["generation"]
     write_constitution(run, change=" again")
-    frozen = _cai("run", run, "--skip-doctor", "--as-frozen")
+    frozen = cai("run", run, "--skip-doctor", "--as-frozen")
     assert frozen.returncode == 0, frozen.stderr
     assert _generations(run) == 1
-    edited = _cai("run", run, "--skip-doctor", "--edited")
+    edited = cai("run", run, "--skip-doctor", "--edited")
     assert edited.returncode == 0, edited.stderr
     assert f"{ROWS * 2 * 2:,} requests answered" in edited.stderr
     assert _generations(run) == 2
     after = json.loads((run / "comparison.json").read_text())["generation"]
     assert before != after
-    assert _cai("run", run, "--skip-doctor").returncode == 0  # what the run has worked with needs no word
+    assert cai("run", run, "--skip-doctor").returncode == 0  # what the run has worked with needs no word
 
 
 def test_an_edit_that_asks_nothing_says_so(tmp_path: Path) -> None:
     run = _finished(tmp_path)
     _edit(run, "    text: Rule 0.", "    weight: 3\n    text: Rule 0.")
-    done = _cai("run", run, "--skip-doctor")
+    done = cai("run", run, "--skip-doctor")
     assert done.returncode == 1
     assert "Nothing would be asked again" in done.stderr
 
@@ -72,11 +72,11 @@ def test_comments_and_order_are_no_edit(tmp_path: Path) -> None:
     path = run / "principles" / "own.yaml"
     head, *principles = path.read_text().split("  - id:")
     path.write_text("# why\n" + head + "".join("  - id:" + item for item in reversed(principles)))
-    done = _cai("run", run, "--skip-doctor")
+    done = cai("run", run, "--skip-doctor")
     assert done.returncode == 0, done.stderr
     assert _generations(run) == 1
 
 
 def test_both_at_once_are_refused(tmp_path: Path) -> None:
     run = write_run(tmp_path, rows=1)
-    assert _cai("run", run, "--edited", "--as-frozen").returncode == 2
+    assert cai("run", run, "--edited", "--as-frozen").returncode == 2

@@ -10,7 +10,7 @@ from pathlib import Path
 from cai.outcome import Feedback, Outcome, Revision, Round
 from cai.pilot import summarise
 from cai.share import Share
-from tests.test_cli import CAI, PLAIN, _cai
+from tests.command_line import CAI, cai, plain
 from tests.toy_source import write_run
 
 
@@ -61,7 +61,7 @@ def test_the_page_fits_80_columns_and_says_what_the_comparison_says(tmp_path: Pa
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={**PLAIN, "COLUMNS": "80"},
+        env={**plain(), "COLUMNS": "80"},
         stdin=subprocess.DEVNULL,
         check=False,
     )
@@ -70,7 +70,7 @@ def test_the_page_fits_80_columns_and_says_what_the_comparison_says(tmp_path: Pa
     assert max(len(line.rstrip()) for line in page.splitlines()) <= 80
     found = re.search(r"Agreement: ([\d.]+) % .*n (\d+)\)", page)
     assert found is not None
-    compared = json.loads(_cai("compare", run, "--json").stdout)["agreement"]["decided"]
+    compared = json.loads(cai("compare", run, "--json").stdout)["agreement"]["decided"]
     assert float(found[1]) == round(100 * compared["value"], 1)
     assert int(found[2]) == compared["n"]
     assert os.path.exists(run / "comparison.json")

@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 
 from cai.cli.run import Wish, work
+from cai.constitution_file import FormsSection
+from cai.errors import RunError
 from cai.generations import frozen_generations, read_generation
 from cai.reading import ReadRun
 from cai.run_folder import open_run
 from cai.source import Row
 from tests.toy_source import write_constitution, write_run
+
+FORM_NAMES = list(FormsSection.model_fields)
 
 
 def _finished(tmp_path: Path, rows: int = 4) -> Path:
@@ -154,3 +158,29 @@ def test_the_dataset_after_an_edit_is_of_one_generation(tmp_path: Path) -> None:
     write_constitution(run, change=" now")
     build_run(run, err())
     assert json.loads((run / "dataset" / "summary.json").read_text()) == before
+
+
+def test_default_forms_are_part_of_what_was_frozen(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=2)
+    own = run / "principles" / "own.yaml"
+    own.write_text("constitution: own\ntitle: Own\nprinciples:\n- {id: kind, text: Be kind.}\n")
+    forms = run / "principles" / "forms" / "default.yaml"
+    forms.parent.mkdir()
+    forms.write_text("".join(f"{name}: 'As {{text}}'\n" for name in FORM_NAMES))
+    assert asyncio.run(work(run, Wish(yes=True), lambda _: None)) == 0
+    before = frozen_generations(open_run(run))[0]
+    forms.write_text(forms.read_text().replace("As", "Otherwise"))
+    past = read_generation(before, None)
+    (constitution,) = past.inputs.constitutions.values()
+    assert constitution.principles[0].judgement == "As Be kind."
+    with ReadRun(open_run(run)) as read:
+        assert read.changed == ["principles/forms/default.yaml"]
+
+
+def test_a_frozen_constitution_that_is_not_what_its_digest_says_is_not_read(tmp_path: Path) -> None:
+    run = _finished(tmp_path)
+    (generation,) = frozen_generations(open_run(run))
+    (path,) = generation.folder.glob("principles/*/own.yaml")
+    path.write_text(path.read_text().replace("better by rule 1", "worse by rule 1"))
+    with pytest.raises(RunError, match="cannot be read back"):
+        read_generation(generation, None)

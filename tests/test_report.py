@@ -31,8 +31,8 @@ from cai.report.rows import Names, embedded, records
 from cai.report.selection import PLACES, select
 from cai.report.tables import below
 from cai.report.traces import Places, find_rows, read_rows
+from tests.command_line import cai
 from tests.report_inputs import HOSTILE, HOSTILE_SUBSET, ROWS, items, made_run
-from tests.test_cli import _cai as cai
 from tests.test_dataset_inputs import build, outcome
 from tests.toy_source import write_run
 

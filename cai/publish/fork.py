@@ -161,7 +161,9 @@ def _principles(published: Published, record: Mapping[str, Any], run: RunFolder,
     taken: dict[Path, bytes] = {}
     for name, digest in record["constitutions"].items():
         folder = published.frozen / "principles" / PurePosixPath(str(digest)).name
-        texts = {path.name: path.read_bytes() for path in sorted(folder.glob("*.yaml"))}
+        texts = {
+            path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.yaml"))
+        }
         named = PurePosixPath(name if name.endswith(".yaml") else f"{name}.yaml")
         plain = _is_plain(name) and named.parts[0] not in _OWN_FOLDERS
         place = Path("principles") / (named.parent if plain else "")
@@ -174,7 +176,7 @@ def _principles(published: Published, record: Mapping[str, Any], run: RunFolder,
             names[name] = named.stem
         for file, text in texts.items():
             taken[place / file] = text
-            (run.path / place).mkdir(parents=True, exist_ok=True)
+            (run.path / place / file).parent.mkdir(parents=True, exist_ok=True)
             (run.path / place / file).write_bytes(text)
     if names:
         renamed = {pattern: names.get(name, name) for pattern, name in making.recipe.constitutions.items()}
