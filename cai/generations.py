@@ -2,8 +2,8 @@
 
 People edit recipes, principles and templates while they read what came before. The frozen folder
 keeps all that decided a generation's answers, so it can be read whole without the edited files.
-What decides nothing (sources, dataset, pilot, run, publish) is taken from the recipe as it now stands,
-wherever that can be read.
+What decides nothing (sources, dataset, pilot, run, publish, where engines are and how fast they are
+asked) is taken from the recipe as it now stands, wherever that can be read.
 
 On disk: `frozen/latest` holds the digest of the generation that the run last worked with.
 
@@ -23,7 +23,7 @@ from cai.constitution_file import load_constitution
 from cai.engine.identity import Identity
 from cai.errors import CaiError, InputError, RunError
 from cai.examples import load_examples
-from cai.frozen import Generation, Inputs, stages_used
+from cai.frozen import Generation, Inputs, declared_digest, stages_used
 from cai.principle import Constitution
 from cai.prompting import Prompts, load_prompts
 from cai.recipe import Recipe, load_recipe
@@ -34,6 +34,18 @@ from cai.steps import STEPS_DIGEST
 LATEST = "latest"
 OPEN_SECTIONS = ("sources", "dataset", "pilot", "run", "publish", "doctor")
 """The recipe's sections that decide no answer; they may change at any time."""
+OPEN_OF_ENGINES = (
+    "urls",
+    "api_key_variable",
+    "concurrency",
+    "timeout_s",
+    "retry_s",
+    "stall_s",
+    "device",
+    "batch_size",
+    "serve",
+)
+"""What a recipe says of an engine that is no part of who it is, nor of what it is asked."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +91,7 @@ def read_generation(generation: Generation, now: Recipe | None) -> Past:
         recipe = load_recipe(folder / "recipe.yaml")
         recipe = recipe.originating(record.get("origins", recipe.origins))
         if now is not None:
-            recipe = recipe.model_copy(update={name: getattr(now, name) for name in OPEN_SECTIONS})
+            recipe = _open_as_now(recipe, now, folder.parent.parent)
         constitutions = {
             name: _constitution(folder, name, digest) for name, digest in record["constitutions"].items()
         }
@@ -89,7 +101,7 @@ def read_generation(generation: Generation, now: Recipe | None) -> Past:
         examples = None
         if recipe.feedback is not None and recipe.feedback.examples is not None:
             path = folder / "prompts" / "examples" / _file_name(recipe.feedback.examples)
-            examples = load_examples(path, reasoned=recipe.feedback.reasoning is not None)
+            examples = load_examples(path, reasoned=recipe.feedback.reasons_in_answer)
         identities = {name: Identity(**item) for name, item in record["identities"].items()}
     except (OSError, ValueError, KeyError, TypeError, InputError) as error:
         raise RunError(
@@ -98,6 +110,21 @@ def read_generation(generation: Generation, now: Recipe | None) -> Past:
         ) from error
     inputs = Inputs(recipe, constitutions, prompts, folder / "prompts", examples)
     return Past(generation, inputs, identities, record)
+
+
+def _open_as_now(recipe: Recipe, now: Recipe, run: Path) -> Recipe:
+    """A frozen recipe with what decides nothing as it now stands; engines are known by what they declare."""
+    declared = {declared_digest(section, run): section for section in reversed(now.engines.values())}
+    engines = {}
+    for name, section in recipe.engines.items():
+        who = declared_digest(section, run)
+        same = now.engines.get(name)
+        if same is None or declared_digest(same, run) != who:
+            same = declared.get(who)
+        changed = {field: getattr(same, field) for field in OPEN_OF_ENGINES} if same is not None else {}
+        engines[name] = section.model_copy(update=changed)
+    update = {name: getattr(now, name) for name in OPEN_SECTIONS}
+    return recipe.model_copy(update={**update, "engines": engines})
 
 
 def _file_name(name: str) -> str:

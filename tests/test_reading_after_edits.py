@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from cai.cli.run import Wish, work
 from cai.constitution_file import FormsSection
+from cai.engine.identity import Identity
 from cai.errors import RunError
-from cai.generations import frozen_generations, read_generation
+from cai.frozen import declared_digest, freeze, load_inputs
+from cai.generations import OPEN_OF_ENGINES, frozen_generations, read_generation
 from cai.reading import ReadRun
+from cai.recipe import EngineSection, Recipe, load_recipe
 from cai.run_folder import open_run
+from cai.shipped import shipped
 from cai.source import Row
 from tests.toy_source import write_constitution, write_run
 
@@ -184,3 +190,91 @@ def test_a_frozen_constitution_that_is_not_what_its_digest_says_is_not_read(tmp_
     path.write_text(path.read_text().replace("better by rule 1", "worse by rule 1"))
     with pytest.raises(RunError, match="cannot be read back"):
         read_generation(generation, None)
+
+
+def _server(url: str, model: str = "m", **more: object) -> EngineSection:
+    return EngineSection.model_validate({"kind": "server", "model": model, "urls": url, **more})
+
+
+def test_a_generation_is_gone_on_with_where_its_engines_are_now(tmp_path: Path) -> None:
+    folder = open_run(_finished(tmp_path))
+    generation = frozen_generations(folder)[0]
+    then = load_recipe(folder.recipe)
+
+    def with_engines(**engines: EngineSection) -> Recipe:
+        return then.model_copy(update={"engines": engines})
+
+    frozen = with_engines(main=_server("http://old:1", concurrency=4), other=_server("http://old:2", "n"))
+    with (generation.folder / "recipe.yaml").open("w") as file:
+        YAML(typ="safe").dump(frozen.model_dump(mode="json"), file)
+
+    def read(now: Recipe) -> Mapping[str, EngineSection]:
+        return read_generation(generation, now).inputs.recipe.engines
+
+    moved = read(
+        with_engines(
+            main=_server("http://new:1", concurrency=64, api_key_variable="MINE", timeout_s=9),
+            other=_server("http://new:2", "another model"),
+            renamed=_server("http://new:3", "n"),
+        )
+    )
+    assert moved["main"].urls == ["http://new:1"]
+    assert (moved["main"].concurrency, moved["main"].api_key_variable, moved["main"].timeout_s) == (
+        64,
+        "MINE",
+        9,
+    )
+    assert (moved["other"].model, moved["other"].urls) == ("n", ["http://new:3"]), "the same, by another name"
+    gone = read(
+        with_engines(main=_server("http://new:1", template_args={}), other=_server("http://new:2", "k"))
+    )
+    assert [item.urls for item in gone.values()] == [["http://old:1"], ["http://old:2"]], (
+        "other models stand there"
+    )
+    assert gone["main"].template_args == {"enable_thinking": False}
+
+
+def test_what_is_open_of_an_engine_is_what_decides_nothing() -> None:
+    """Every field either makes the engine another one, is asked for by the recipe's digest, or is open."""
+    deciding = {
+        "kind",
+        "model",
+        "revision",
+        "form",
+        "template_args",
+        "date",
+        "tokenizer",
+        "script",
+        "thinking",
+    }
+    deciding |= {"path", "dtype", "answer_prefix"}
+    assert deciding | set(OPEN_OF_ENGINES) == set(EngineSection.model_fields)
+    assert not deciding & set(OPEN_OF_ENGINES)
+    changes = {"concurrency": 1, "timeout_s": 1, "retry_s": 1, "stall_s": 1, "device": "cpu", "batch_size": 1}
+    changes |= {"urls": ["http://b"], "api_key_variable": "B", "serve": None}
+    assert set(changes) == set(OPEN_OF_ENGINES)
+    one = EngineSection.model_validate({"kind": "local", "model": "m"})
+    assert declared_digest(one, Path()) == declared_digest(one.model_copy(update=changes), Path())
+
+
+def test_examples_without_reasoning_are_read_back_where_the_judge_thinks_in_a_block(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=2)
+    examples = run / "examples" / "mine.yaml"
+    examples.parent.mkdir(parents=True)
+    text = (shipped("prompts") / "examples" / "judgements.yaml").read_text()
+    judgements = YAML(typ="safe").load(text)
+    for item in judgements["judgements"]:
+        item.pop("reasoning", None)
+    with examples.open("w") as file:
+        YAML(typ="safe").dump(judgements, file)
+    recipe = load_recipe(run / "recipe.yaml")
+    with (run / "recipe.yaml").open("w") as file:
+        feedback = {"examples": "examples/mine.yaml", "reasoning": {"thinking": True, "max_tokens": 32}}
+        YAML(typ="safe").dump({**recipe.model_dump(mode="json"), "feedback": feedback}, file)
+    folder = open_run(run)
+    recipe = load_recipe(folder.recipe)
+    inputs = load_inputs(recipe, run)
+    generation = freeze(run, inputs, {name: Identity(name) for name in recipe.engines_used()})
+    past = read_generation(generation, recipe)
+    assert past.inputs.examples is not None
+    assert past.inputs.examples.digest == inputs.examples.digest  # type: ignore[union-attr]

@@ -78,7 +78,7 @@ def _known_identities(run: RunFolder, recipe: Recipe) -> dict[str, Identity] | N
 def _count(run: RunFolder, past: Past, now: Recipe, inputs: Inputs) -> tuple[Changes, float] | None:
     """What the files as they are now would ask again, and by how much that was scaled up.
 
-    None where an engine is new: then everything that it is asked is.
+    None where an engine is declared anew: who it is shows at its first contact.
     """
     from cai.digest import draw
     from cai.frozen import row_plans
@@ -146,7 +146,7 @@ def _as_now(run: RunFolder, changed: list[str], count: tuple[Changes, float] | N
 
 def _told(count: tuple[Changes, float] | None) -> str:
     if count is None:
-        return "An engine is new, so all that it does is asked anew."
+        return "An engine is declared otherwise: unless it turns out to be the same, all that it does is asked anew."
     counted, scale = count
 
     def number(value: int) -> str:
