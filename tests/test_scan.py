@@ -34,7 +34,7 @@ SECRETS = [
 ]
 NO_SECRETS = [
     "A task-force of hf_ers met; AKIA is a name, sk-ip it.",
-    "AKIAIOSFODNN7EXAMPLE",
+    "AKIA" + "IOSFODNN7" + "EXAMPLE",
     "http://host.net:8080/a@b",
     "x" + TOKEN,
     TOKEN + "zz",
