@@ -16,7 +16,8 @@ from cai.cli.dataset import build_run
 from cai.cli.report import report_run
 from cai.cli.run import Wish, work
 from cai.publish.facts import CardFacts, read_facts
-from cai.publish.gate import Finding, Statements, findings, statements_of
+from cai.publish.gate import findings
+from cai.publish.rights import Finding, Statements, statements_of
 from cai.publish.scan import ScanReport, scan
 from cai.reading import ReadRun
 from cai.run_folder import open_run

@@ -5,6 +5,7 @@ What this module does not know: how a finding is shown or forced (test_publish.p
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +19,9 @@ from cai.cli.dataset import build_run
 from cai.cli.report import report_run
 from cai.errors import PublishError, RecipeError
 from cai.publish import facts as facts_module
-from cai.publish.gate import Statements, findings, statements_of, unlicensed
+from cai.publish.gate import findings
 from cai.publish.hub_values import is_repository, licences, metadata_mistakes, size_category
+from cai.publish.rights import Statements, statements_of, unlicensed
 from cai.publish.terms import load_families, terms_of
 from cai.recipe import PublishSection
 from tests.hub_server import TOKEN, HubServer, loopback_only
@@ -341,7 +343,11 @@ def test_what_a_model_wrote_of_secrets_and_people_blocks_and_is_never_shown_whol
     assert [item.name for item in found if item.blocks] == [name]
     secret = next(word for word in written.split() if any(c in word for c in "_@7"))
     assert secret not in found[0].what
-    assert "in 16 rows" in found[0].what
+    assert secret not in found[0].do
+    assert "in 16 rows" in found[0].do
+    ids = re.findall("[0-9a-f]{12}", found[0].do)
+    assert len(ids) == 11
+    assert not [row for row in ids if row in found[0].what]  # which the card would tell everybody
 
 
 def test_a_secret_in_the_recipe_blocks_and_is_not_shown(read_sound: Read) -> None:

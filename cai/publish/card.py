@@ -23,9 +23,9 @@ from ruamel.yaml import YAML
 from cai.errors import PublishError, TemplateError
 from cai.publish import card_figures, card_words
 from cai.publish.facts import CardFacts
-from cai.publish.gate import Finding, Statements, statements_of
 from cai.publish.hub_values import metadata_mistakes, size_category
 from cai.publish.markdown_text import Markdown, code, placed, plain, table
+from cai.publish.rights import Finding, Statements, statements_of
 from cai.publish.scan import ScanReport
 
 if TYPE_CHECKING:

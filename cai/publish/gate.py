@@ -20,80 +20,28 @@ stands on the card. The thresholds are the recipe's `publish` section, which can
     source-not-checked       nobody could tell who may read the source (does not block)
     secret-in-recipe         the published recipe holds a key or a token
 
-What this module does not know: how a card is written, how anything is pushed, the terminal.
+What this module does not know: licences and terms (rights.py), how a card is written, how anything is
+pushed, the terminal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cai.compare.estimates import Estimate, Rate
 from cai.compare.verdict import near_chance, turned
-from cai.mistake import likeliest
-from cai.principle import Constitution
 from cai.publish.facts import CardFacts
-from cai.publish.hub_values import is_language, licences
 from cai.publish.portable import portable
+from cai.publish.rights import Finding, Statements, rights_findings, statements_of
 from cai.publish.scan import Found, Kind, ScanReport, secrets_in
-from cai.publish.terms import Terms, load_families, terms_of
-from cai.recipe import PublishSection, Recipe
+from cai.recipe import Recipe
 
-NOT_STATED = ("", "not stated by the source", "unknown", "none")
 _SCANNED: tuple[tuple[str, Kind, str], ...] = (
     ("secrets", "secret", "keys or tokens"),
     ("emails", "e-mail address", "e-mail addresses"),
     ("phone-numbers", "phone number", "phone numbers"),
 )
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that speaks against publishing: `what` is wrong, what to `do`, one sentence each."""
-
-    name: str
-    blocks: bool
-    what: str
-    do: str
-
-
-@dataclass(frozen=True)
-class Statements:
-    """What the publisher says: of the dataset, its source, the models' terms, and who may see it."""
-
-    private: bool = True
-    title: str | None = None
-    source: str | None = None
-    licence: str | None = None
-    licence_name: str | None = None
-    licence_link: str | None = None
-    languages: tuple[str, ...] = ()
-    terms: Mapping[str, str] = field(default_factory=dict)
-    gpu_hours: float | None = None
-    energy_kwh: float | None = None
-
-    def licences(self, facts: CardFacts) -> tuple[str, ...]:
-        """The published dataset's licences: the stated one, or those of all its sources; sorted."""
-        if self.licence is not None:
-            return (self.licence,)
-        if not all(source.licences for source in facts.sources):
-            return ()  # some rows come from nobody knows where
-        return tuple(sorted({item for source in facts.sources for item in source.licences}))
-
-    def spoken(self, facts: CardFacts) -> tuple[str, ...]:
-        """The languages: the stated ones, or those of its sources; sorted."""
-        return self.languages or tuple(
-            sorted({item for source in facts.sources for item in source.languages})
-        )
-
-
-def statements_of(section: PublishSection, private: bool = True) -> Statements:
-    """What a recipe states."""
-    said = {name: getattr(section, name) for name in PublishSection.model_fields if hasattr(Statements, name)}
-    return Statements(
-        **{**said, "private": private, "languages": tuple(section.languages), "terms": section.terms}
-    )
 
 
 def findings(
@@ -108,25 +56,11 @@ def findings(
         *_accounts(facts),
         *_judge(facts),
         *_rows(facts),
-        *_licence(said.licences(facts), said.licence_name),
-        *_languages(said.spoken(facts)),
-        *_terms(model_terms(facts, said)),
-        *_principles(facts.constitutions.values()),
-        *(_texts(scanned) if scanned is not None else ()),
-        *_sources(facts, said.private),
+        *rights_findings(facts, said),
+        *(_texts(scanned, facts.run.shown) if scanned is not None else ()),
         *_recipe_secret(facts.recipe),
     ]
     return sorted(found, key=lambda item: not item.blocks)
-
-
-def model_terms(facts: CardFacts, statements: Statements) -> list[Terms]:
-    """What is known of the output terms of each model of the run; a scripted engine has no terms.
-
-    Raises: RecipeError for mistakes in a terms.yaml beside the recipe.
-    """
-    families = load_families(facts.run.path)
-    names = [model.section.model for model in facts.models if model.section.kind != "scripted"]
-    return [terms_of(name, families, statements.terms) for name in dict.fromkeys(names)]
 
 
 # ---------------------------------------------------------------------- the run
@@ -241,127 +175,22 @@ def _rows(facts: CardFacts) -> Iterator[Finding]:
         )
 
 
-# ---------------------------------------------------------------------- rights
-
-
-def _licence(stated: Iterable[str], name: str | None) -> Iterator[Finding]:
-    items = list(stated)
-    if not items or all(item.lower() in NOT_STATED for item in items):
-        yield Finding(
-            "no-licence",
-            True,
-            "No licence is stated, and none is known of the source.",
-            "Name the dataset that local files are a copy of (`publish: {source: owner/name}` in the recipe), or "
-            "state a licence that the source allows (`publish: {licence: cc-by-4.0}`, say).",
-        )
-        return
-    if "other" in items and not name:
-        yield Finding(
-            "unknown-licence",
-            True,
-            "The licence 'other' has no name.",
-            "State `licence_name` and `licence_link` in the recipe's `publish` section.",
-        )
-    for item in items:
-        if item not in licences():
-            yield Finding(
-                "unknown-licence",
-                True,
-                f"The Hub knows no licence {item!r}{likeliest(item, licences())}.",
-                "Its ids are listed at https://huggingface.co/docs/hub/repositories-licenses; for any other write "
-                "`licence: other` with `licence_name` and `licence_link`.",
-            )
-
-
-def _languages(spoken: Iterable[str]) -> Iterator[Finding]:
-    items = list(spoken)
-    wrong = [item for item in items if not is_language(item)]
-    if wrong or not items:
-        yield Finding(
-            "unknown-language",
-            bool(wrong),
-            f"{', '.join(map(repr, wrong))} is no language's code."
-            if wrong
-            else "The language of the texts is not stated.",
-            "State it in the recipe, as in `publish: {languages: [en]}`.",
-        )
-
-
-def _terms(models: Iterable[Terms]) -> Iterator[Finding]:
-    for terms in models:
-        if not terms.known:
-            near = f" Its name resembles {terms.near}." if terms.near else ""
-            known = f" {terms.family.outputs}" if terms.family is not None else ""
-            yield Finding(
-                "terms-not-stated",
-                True,
-                f"What the terms of {terms.model} say about training on its outputs is not stated.{known}{near}",
-                f'Read its licence and state it in the recipe: publish: {{terms: {{"{terms.model}": "..."}}}}',
-            )
-        elif terms.family is not None and terms.family.restricts and not terms.stated:
-            yield Finding(
-                "terms-restrict",
-                False,
-                f"{terms.model}: {terms.family.outputs}",
-                f"Readers are told so on the card; the terms: {terms.family.source}",
-            )
-
-
-def unlicensed(constitution: Constitution) -> list[str]:
-    """The principles whose wording has a licence that nobody states: neither they nor their file."""
-    return [
-        principle.id
-        for principle in constitution.principles
-        if (principle.licence or constitution.licence).strip().lower() in NOT_STATED
-    ]
-
-
-def _principles(constitutions: Iterable[Constitution]) -> Iterator[Finding]:
-    for constitution in constitutions:
-        without = unlicensed(constitution)
-        if without:
-            some = ", ".join(without[:5]) + (f" and {len(without) - 5} more" if len(without) > 5 else "")
-            yield Finding(
-                "principles-without-licence",
-                True,
-                f"The constitution {constitution.name} has wordings without a stated licence: {some}.",
-                "State it under `licence:` in the file (for all, or for each principle), or word them anew.",
-            )
-
-
-def _sources(facts: CardFacts, private: bool) -> Iterator[Finding]:
-    for source in facts.sources:
-        if source.reach in ("private", "gated") and not private:
-            yield Finding(
-                "private-source",
-                True,
-                f"{source.name} is {source.reach} on the Hub, and the dataset with its rows would be open to everybody.",
-                "Push it as a private dataset, or ask the source's owner.",
-            )
-        elif source.reach == "unknown":
-            yield Finding(
-                "source-not-checked",
-                False,
-                f"Who may read {source.name} could not be told"
-                + (": it was read from local files." if not source.hub else ": the Hub could not be asked."),
-                "Make sure that its rows may be passed on.",
-            )
-
-
 # ---------------------------------------------------------------------- what the data hold
 
 
-def _texts(scanned: ScanReport) -> Iterator[Finding]:
+def _texts(scanned: ScanReport, run: str) -> Iterator[Finding]:
+    """What was found in the texts. Which rows, and what like, is for the publisher alone: `what` stands on the card."""
     for name, kind, words in _SCANNED:
         found = scanned.of(kind)
         if found:
             times = sum(item.times for item in found)
+            one = found[0].row_ids[0][:12]
             yield Finding(
                 name,
                 True,
-                f"What a model wrote holds {times:,} {words} that the source does not: {_listed(found)}.",
-                "Read those rows (`cai show RUN --row ID`), and leave them out of the source or force this with a "
-                "reason.",
+                f"What a model wrote holds {times:,} {words} that the source does not.",
+                f"Read those rows (cai show {run} --row {one}, say), and leave them out of the source or force this "
+                f"with a reason: {_listed(found)}.",
             )
 
 
