@@ -19,11 +19,11 @@ from ruamel.yaml import YAML
 from cai.answering import AnswerPrefixSection
 from cai.errors import PublishError, TemplateError
 from cai.publish.card import TEMPLATE, card, metadata, render
-from cai.publish.gate import Finding, Statements
 from cai.publish.hub_values import metadata_mistakes
 from cai.publish.manifest import Change
 from cai.publish.markdown_text import Markdown, code, plain, summary, table, word
-from cai.publish.scan import ScanReport
+from cai.publish.rights import Finding, Statements
+from cai.publish.scan import Found, ScanReport
 from cai.publish.tree import published_files
 from cai.reading import ReadRun
 from cai.run_folder import open_run
@@ -145,7 +145,8 @@ def test_metadata_that_the_hub_would_not_understand_is_refused(made: Read) -> No
 
 
 GOLDEN = [
-    "16 rows of `data` (local files), rewritten and labelled by a language model",
+    "16 rows from `data` (local files), rewritten and labelled by a language model",
+    "Beside it stands what a human preferred; the two agree in 100.0 % (80.6 to 100.0) of 16 pairs.",
     "| `preferences` | train 16 | The human pairs in the AI's order. |",
     'preferences = load_dataset("org/name", "preferences", split="train")',
     'DPOTrainer("your/model", train_dataset=preferences).train()',
@@ -218,7 +219,7 @@ def test_what_was_taken_out_and_mixed_in_is_counted(made: Read) -> None:
         "| `sft` | `train` | leaked | 3 |",
         "| `sft` | `train` | over ratio | 5 |",
         "| `sft` | `train` | `helpful-*` | 7 |",
-        "Of 1 row the oldest turns were left out",
+        "In 1 row the models were not shown the oldest turns",
         "3 of 16 source rows are excluded, for the reasons counted above.",
     ):
         assert part in text
@@ -245,6 +246,7 @@ def test_what_was_not_measured_is_not_claimed(made: Read) -> None:
     facts = replace(made.facts, comparison=None, costs=(), doctor=None)
     text = card(facts, REPO, made.statements)
     assert "were not compared with human ones; nothing is known of their quality" in text
+    assert "Beside it stands what a human preferred; how far the two agree was not measured." in text
     assert "agreement" not in text
     assert "were searched for secrets" not in text
     assert "tokens read" not in text
@@ -291,10 +293,28 @@ def test_how_to_make_it_again_is_told_only_where_it_can_be(made: Read, text: str
     assert "```bash\ncai rebuild org/name\ncai fork org/name\n```" in again
 
 
+def test_rows_that_are_missing_shortened_or_unchanged_are_told_at_a_glance(made: Read, text: str) -> None:
+    assert "came out as they were" not in text
+    summary = {
+        **made.facts.summary,
+        "rows": 18,
+        "excluded": {"unreadable": 2},
+        "shortened": 1,
+        "revisions": {"entered": 12, "unchanged": 4},
+    }
+    told = card(replace(made.facts, summary=summary), REPO, made.statements)
+    assert "16 of 18 rows from `data`" in told
+    assert "In 1 row the models were not shown the oldest turns" in told
+    assert "4 of 16 revised responses came out as they were; these originals stand in `sft`" in told
+
+
 def test_what_was_searched_is_told(made: Read) -> None:
     text = card(made.facts, REPO, made.statements, scanned=ScanReport(16, 96, ()))
     assert "The 96 texts that models wrote were searched" in text
     assert "does not hold: none." in text
+    found = Found("e-mail address", "e-mail address", 3, 2, ("a", "b"), "j…")
+    told = card(made.facts, REPO, made.statements, scanned=ScanReport(16, 96, (found,)))
+    assert "does not hold: e-mail address (3)." in told
 
 
 # ---------------------------------------------------------------------- other people's texts

@@ -8,6 +8,8 @@ What this module does not know: a push's steps (test_publish_push.py), the card 
 from __future__ import annotations
 
 import fcntl
+import gzip
+import io
 import json
 import re
 import shutil
@@ -22,14 +24,18 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from cai.cli import _verbs, app
+from cai.engine.fingerprint import Fingerprint
 from cai.errors import CaiError
 from cai.frozen import declared_digest, frozen_identity, generation_of, load_inputs
 from cai.publish.portable import portable
-from cai.publish.tree import published_files
+from cai.publish.prepare import prepare
+from cai.publish.rights import statements_of
+from cai.publish.tree import PublishedFile, published_files
 from cai.reading import ReadRun
 from cai.recipe import EngineSection, load_recipe
 from cai.run_folder import open_run
@@ -243,13 +249,41 @@ def test_a_dry_run_shows_every_file_and_the_card_and_needs_no_network(
     assert files["README.md"].decode() == card
 
 
+def test_what_stops_a_push_is_told_before_anything_is_gathered(run: Path, server: HubServer) -> None:
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("licence: mit, ", ""))
+    dry = publish(run, "--with-store", "--dry-run")
+    assert dry.said.index("stops no-licence") < dry.said.index("run/store/segment-000001.jsonl")
+    assert dry.said.rstrip().endswith("The push is stopped by: no-licence.")
+    with ReadRun(open_run(run)) as read:
+        prepared = prepare(read, REPO, statements_of(read.recipe.publish), with_store=True)
+        assert prepared.blocking
+        assert not prepared.files
+        (run / "place").mkdir()
+        assert "run/store/segment-000001.jsonl" in [
+            file.path for file in prepared.gathered(read, run / "place").files
+        ]
+
+
+def test_a_reason_that_changes_is_the_next_version(run: Path, server: HubServer) -> None:
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("licence: mit, ", ""))
+    publish(run, "--force", "no-licence", "--reason", "for our own eyes")
+    done = publish(run, "--force", "no-licence", "--reason", "for the eyes of two")
+    assert "Pushed version 2" in done.said
+    assert "What was forced, or the reason for it, changed." in done.said
+    card = server.files(REPO)["README.md"]
+    assert b"for the eyes of two" in card
+    assert b"for our own eyes" not in card
+
+
 def test_a_finding_stops_the_push_until_it_is_forced_with_a_reason(run: Path, server: HubServer) -> None:
     recipe = run / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("licence: mit, ", ""))
     stopped = publish(run)
     assert stopped.code == 1
     assert "stops no-licence" in stopped.said
-    assert "--force NAME --reason" in stopped.said
+    assert "--force NAME for each, and --reason TEXT" in stopped.said
     assert not server.repos
     assert publish(run, "--dry-run").code == 1
     assert publish(run, "--force", "no-licence").code == 2
@@ -291,6 +325,8 @@ def test_what_is_published_with_its_store_is_made_again_from_the_page(run: Path,
     assert "Nothing to push" in publish(run, "--with-store").said
     without = publish(run)
     assert "Pushed version 2" in without.said
+    assert "The source rows and the answers are not published any more." in without.said
+    assert "templates changed" not in without.said
     assert not [path for path in server.files(REPO) if path.startswith(("run/rows", "run/store"))]
 
 
@@ -348,13 +384,28 @@ def files_of(run: Path) -> dict[str, bytes]:
         return {file.path: file.read() for file in published_files(read)}
 
 
+def unpacked(file: PublishedFile) -> bytes:
+    """What a reader can see in a file, where its bytes are packed."""
+    if file.path.endswith(".parquet"):
+        return repr(pq.read_table(io.BytesIO(file.read())).to_pylist()).encode() + file.read()
+    return gzip.decompress(file.read()) if file.path.endswith(".gz") else file.read()
+
+
 def test_no_path_of_the_machine_and_no_address_travels(run: Path, tmp_path: Path) -> None:
     edited(run, sources__0__path=str(run / "data"), engines__main__urls=["http://secret.example:8000"])
     for made in ("frozen", "store", "dataset"):
         shutil.rmtree(run / made)
-    files = files_of(worked(run))  # begun with these names, so that they are frozen too
-    assert not [path for path, body in files.items() if str(tmp_path).encode() in body]
-    assert not [path for path, body in files.items() if b"secret.example" in body]
+    worked(run)  # begun with these names, so that they are frozen too
+    (identity,) = (run / "frozen" / "engines").glob("*.json")
+    fingerprint = Fingerprint(((-0.1, -2.3),), "0.9", "/models/mine").record()
+    identity.with_name(f"{identity.stem}.fingerprint.json").write_bytes(orjson.dumps(fingerprint))
+    (run / "place").mkdir()
+    with ReadRun(open_run(run)) as read:
+        files = {file.path: unpacked(file) for file in published_files(read, True, run / "place")}
+    for word in (str(tmp_path), "secret.example", "/models/mine"):
+        assert not [path for path, body in files.items() if word.encode() in body], word
+    (known,) = (body for path, body in files.items() if path.endswith(".fingerprint.json"))
+    assert orjson.loads(known) == {**fingerprint, "canaries": [[-0.1, -2.3]], "root": ""}
     assert b'# sources[1].path is published as "data"' in files["run/recipe.yaml"].replace(b"'", b'"')
 
 

@@ -105,14 +105,18 @@ def publish(
     run = open_run(target)
     _refuse_while_it_runs(run)
     with _place() as place, _made(target, run) as reading:
-        prepared = _prepared(reading, repo, asked, place)
+        prepared = _prepared(reading, repo, asked)
         said: dict[str, Any] = {"repo": repo, "findings": [asdict(item) for item in prepared.found]}
+        if not diff:
+            _print_findings(prepared, err() if as_json or not dry_run else out())
+        if not (diff or dry_run):
+            _refuse_blocked(prepared)
+        prepared = prepared.gathered(reading, place, told=lambda line: err().print(escape(line)))
         if diff:
             said["difference"] = _diff(repo, prepared, asked, None if as_json else out())
         elif dry_run:
             said |= _dry_run(repo, prepared, asked, None if as_json else out())
         else:
-            _refuse_blocked(prepared, target)
             said["pushed"] = asdict(_push(repo, prepared, asked, None if as_json else out()))
         if as_json:
             sys.stdout.buffer.write(
@@ -171,29 +175,27 @@ def _made(target: Path, run: RunFolder) -> Iterator[ReadRun]:
         yield reading
 
 
-def _prepared(reading: ReadRun, repo: str, asked: _Asked, place: Path) -> Prepared:
-    from cai.publish.gate import statements_of
+def _prepared(reading: ReadRun, repo: str, asked: _Asked) -> Prepared:
     from cai.publish.prepare import prepare
+    from cai.publish.rights import statements_of
 
     said = statements_of(reading.recipe.publish, private=not asked.target.public)
     if asked.licence is not None:
         said = replace(said, licence=asked.licence)
-    return prepare(
-        *(reading, repo, said, asked.with_store, place, asked.card, asked.forced, asked.terms),
-        told=lambda line: err().print(escape(line)),
-    )
+    return prepare(reading, repo, said, asked.with_store, asked.card, asked.forced, asked.terms)
 
 
-def _refuse_blocked(prepared: Prepared, target: Path) -> None:
-    if not prepared.blocking:
-        _print_findings(prepared, err())
-        return
-    _print_findings(prepared, err())
-    names = ", ".join(dict.fromkeys(item.name for item in prepared.blocking))
-    raise PublishError(
-        f"Nothing was pushed: {names}.",
-        "Mend these, or add --force NAME --reason TEXT for each; the reason stands on the card.",
-    )
+def _refuse_blocked(prepared: Prepared) -> None:
+    if prepared.blocking:
+        raise PublishError(
+            f"Nothing was pushed: {_names(prepared)}.",
+            "Mend these, or add --force NAME for each, and --reason TEXT; both stand on the card.",
+        )
+
+
+def _names(prepared: Prepared) -> str:
+    """What stops the push, each name once."""
+    return ", ".join(dict.fromkeys(item.name for item in prepared.blocking))
 
 
 def _hub(repo: str) -> Hub:
@@ -225,7 +227,7 @@ def _size(count: float) -> str:
 
 
 def _dry_run(repo: str, prepared: Prepared, asked: _Asked, console: Console | None) -> dict[str, Any]:
-    """Show every file with its size, write the card beside the run, tell the findings.
+    """Show every file with its size, write the card beside the run, tell whether a push is stopped.
 
     The Hub is not asked, so the card is that of a first version.
     """
@@ -243,9 +245,8 @@ def _dry_run(repo: str, prepared: Prepared, asked: _Asked, console: Console | No
         total = sum(file.size for file in files)
         console.print(f"  {_size(total):>10}  in {len(files)} files")
         console.print(f"The card: {escape(prepared.facts.run.shown)}/{card.name}", soft_wrap=True)
-        _print_findings(prepared, console)
-        stops = len(prepared.blocking)
-        console.print(f"[red]{stops} of these stop the push.[/]" if stops else "Nothing stops the push.")
+        stopped = f"[red]The push is stopped by: {_names(prepared)}.[/]"
+        console.print(stopped if prepared.blocking else "Nothing stops the push.", soft_wrap=True)
     return {
         "files": [{"path": file.path, "size": file.size, "sha256": file.sha256} for file in files],
         "card": str(card),
@@ -301,7 +302,10 @@ def _push(repo: str, prepared: Prepared, asked: _Asked, console: Console | None)
     )
     if console is not None:
         if done.what == "unchanged":
-            console.print(f"Nothing to push: {escape(done.url)} holds this already (version {done.version}).")
+            console.print(
+                f"Nothing to push: {escape(done.url)} holds this already (version {done.version}).",
+                soft_wrap=True,
+            )
         else:
             word = "Proposed" if done.what == "proposed" else "Pushed"
             tag = f", tag {escape(done.tag)}" if done.tag else ""

@@ -15,8 +15,8 @@ from cai.compare import Comparison
 from cai.dataset.column import Column
 from cai.dataset.schema import ABOUT, TRAINERS, columns
 from cai.publish.facts import CardFacts
-from cai.publish.gate import Statements, model_terms
 from cai.publish.markdown_text import Markdown, code, plain, sentences, summary, table, word
+from cai.publish.rights import Statements, model_terms
 from cai.publish.scan import ScanReport
 from cai.report import markdown, numbers
 
@@ -208,7 +208,7 @@ def _of_the_labels(facts: CardFacts) -> Iterator[Markdown]:
         return
     yield plain(
         "A label is one model's reading of these principles. It is no statement of what people value, and a "
-        "probability is the judge's own, calibrated against nobody."
+        "probability is the judge's own, not calibrated."
     )
     if settings.get("same_model") and "revised" in facts.recipe.feedback.pairs:
         yield plain("The model that judges the revisions also wrote them, and may prefer its own words.")
@@ -255,13 +255,20 @@ def _of_the_rows(facts: CardFacts) -> Iterator[Markdown]:
             else f"{gone:,} of {found['rows']:,} source rows are excluded, for the reasons counted above."
         )
     if found.get("shortened"):
-        yield plain(
-            f"Of {_rows(found['shortened'])} the oldest turns were left out, since the whole did not fit."
+        yield Markdown(
+            f"In {_rows(found['shortened'])} the models were not shown the oldest turns, since the whole did not fit. These "
+            "rows hold their whole prompts all the same, and the flag `oldest_turns_dropped`."
+        )
+    same = (found.get("revisions") or {}).get("unchanged", 0)
+    if same and "sft" in facts.configs:
+        total = sum(found["revisions"].values())
+        yield Markdown(
+            f"{same:,} of {total:,} revised responses came out as they were; these originals stand in `sft` all the same."
         )
 
 
 def _scan(scanned: ScanReport) -> Markdown:
-    counts = ", ".join(f"{item.times:,} {item.what}" for item in scanned.found)
+    counts = ", ".join(f"{item.what} ({item.times:,})" for item in scanned.found)
     return sentences(
         f"The {scanned.texts:,} texts that models wrote were searched for secrets, e-mail addresses and phone numbers "
         "that the source does not hold:",

@@ -19,6 +19,7 @@ from cai.principle import Constitution, Principle
 from cai.publish.facts import CardFacts, ModelFacts, SourceFacts
 from cai.publish.markdown_text import Markdown, code, link, plain, sentences, summary, table, word
 from cai.recipe import FeedbackSection, ReviseSection, SamplingSection
+from cai.report import numbers
 
 HUB = "https://huggingface.co"
 _OWNED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -42,9 +43,12 @@ def about(facts: CardFacts) -> Markdown:
         "rewritten" if revise is not None else "",
         "labelled" if feedback is not None else "",
     ]
-    rows = f"{facts.summary['rows']:,} row{'s' if facts.summary['rows'] != 1 else ''}"
+    finished, all_rows = facts.summary["finished"], facts.summary["rows"]
+    rows = f"{all_rows:,} row{'s' if all_rows != 1 else ''}"
+    if finished != all_rows:
+        rows = f"{finished:,} of {rows}"
     parts = [
-        Markdown(f"Synthetic feedback, made by Constitutional AI (Bai et al. 2022): {rows} of"),
+        Markdown(f"Synthetic feedback, made by Constitutional AI (Bai et al. 2022): {rows} from"),
         Markdown(f"{named_sources(facts)},"),
         f"{' and '.join(word for word in done if word)} by a language model under the written constitution that stands below.",
     ]
@@ -53,8 +57,17 @@ def about(facts: CardFacts) -> Markdown:
             "A label is the model's probability that one of two responses is better under the constitution's principles."
         )
         if "human" in feedback.pairs:
-            parts.append("Beside it stands what a human preferred, and how far the two agree was measured.")
+            parts.append(f"Beside it stands what a human preferred; {_agreed(facts)}.")
     return sentences(*parts)
+
+
+def _agreed(facts: CardFacts) -> str:
+    """How far the labels agree with the human ones, at a glance."""
+    agreement = facts.comparison.agreement if facts.comparison is not None else None
+    if agreement is None or agreement.decided.value is None:
+        return "how far the two agree was not measured"
+    pairs = f"{agreement.labelled:,} pair{'s' if agreement.labelled != 1 else ''}"
+    return f"the two agree in {numbers.share_text(agreement.decided)} of {pairs}"
 
 
 def named_sources(facts: CardFacts) -> Markdown:
@@ -98,8 +111,8 @@ def steps(facts: CardFacts) -> list[Markdown]:
     if facts.recipe.too_long != "exclude":
         made.append(
             Markdown(
-                "**Long rows.** Where a request did not fit into a model's context, the row's oldest turns were left out, "
-                "the same for all that was asked of it."
+                "**Long rows.** Where a request did not fit into a model's context, the models were not shown the row's "
+                "oldest turns, the same in all that was asked of it."
             )
         )
     return made

@@ -98,8 +98,13 @@ def read_manifest(body: bytes, where: str) -> Manifest:
         ) from error
 
 
-def what_changed(before: Manifest | None, now: Manifest) -> tuple[str, ...]:
-    """What a push changes, in sentences for the changelog; the card and this file do not count."""
+def what_changed(
+    before: Manifest | None, now: Manifest, forced: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    """What a push changes, in sentences for the changelog; the card and this file do not count.
+
+    `forced`: what is forced now, and why; None where that is as it was.
+    """
     if before is None:
         rows = ", ".join(f"{config} {sum(s.values()):,}" for config, s in now.configs.items())
         return (f"First version: {rows} rows.",)
@@ -113,17 +118,31 @@ def what_changed(before: Manifest | None, now: Manifest) -> tuple[str, ...]:
         )
     for config in dict.fromkeys([*before.configs, *now.configs]):
         told += _config_changed(config, before, now)
+    frozen = ("run/recipe.yaml", "run/frozen/")
     groups = {
-        "The recipe, principles or templates": ("run/",),
+        "The recipe, principles or templates": frozen,
         "The comparison or the report": ("comparison.json", "report."),
         "The person's review": ("review/",),
     }
     for name, begins in groups.items():
-        if _differ(before, now, begins) and not (begins == ("run/",) and before.generation != now.generation):
+        if _differ(before, now, begins) and not (begins == frozen and before.generation != now.generation):
             told.append(f"{name} changed.")
+    told += _store_changed(before, now)
+    if forced is not None and before.changelog and dict(before.changelog[-1].forced) != dict(forced):
+        told.append("What was forced, or the reason for it, changed.")
     if not told and _differ(before, now, (CARD,)):
         told.append("The card changed.")
     return tuple(told or ["Files changed."])
+
+
+def _store_changed(before: Manifest, now: Manifest) -> list[str]:
+    """Whether others can make the dataset again: the rows and answers that are published along."""
+    stores = ("run/rows/", "run/store/")
+    was, there = (any(path.startswith(stores) for path in item.files) for item in (before, now))
+    if was != there:
+        done = "are published along" if there else "are not published any more"
+        return [f"The source rows and the answers {done}."]
+    return ["The source rows or the answers changed."] if _differ(before, now, stores) else []
 
 
 def _config_changed(config: str, before: Manifest, now: Manifest) -> list[str]:

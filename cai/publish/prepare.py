@@ -1,6 +1,7 @@
 """A run made ready to be pushed: its files, what speaks against them, and the card.
 
-`prepare` reads the run once. What it gives makes every file under any changelog, as often as a push
+`prepare` reads the run once and tells what speaks against it; `gathered` adds the files, which with the
+store takes long. What comes of it makes every file under any changelog, as often as a push
 needs it (push.py), and the same files each time.
 
 What this module does not know: the Hub's protocol, the terminal; how the dataset was made.
@@ -14,9 +15,10 @@ from pathlib import Path
 
 from cai.errors import PublishError
 from cai.publish.facts import CardFacts, read_facts
-from cai.publish.gate import Finding, Statements, findings
+from cai.publish.gate import findings
 from cai.publish.manifest import Change, Manifest, make_manifest
 from cai.publish.portable import portable
+from cai.publish.rights import Finding, Statements
 from cai.publish.scan import ScanReport, scan
 from cai.publish.tree import CARD, PublishedFile, published_files
 from cai.reading import ReadRun
@@ -42,6 +44,16 @@ class Prepared:
     with_store: bool = False
     template: Path | None = None
     forced: Mapping[str, str] = field(default_factory=dict)
+
+    def gathered(
+        self, run: ReadRun, place: Path | None = None, told: Callable[[str], None] = lambda line: None
+    ) -> Prepared:
+        """The same with its files; with the store that replays every row, so findings are told before.
+
+        `place`: a folder for what is made first; it must stay until the push is over. `told` is given
+        a line now and then where that takes long. Raises: what `published_files` raises.
+        """
+        return replace(self, files=tuple(published_files(run, self.with_store, place, told)))
 
     @property
     def blocking(self) -> tuple[Finding, ...]:
@@ -82,16 +94,13 @@ def prepare(
     repo: str,
     statements: Statements,
     with_store: bool = False,
-    place: Path | None = None,
     template: Path | None = None,
     forced: Mapping[str, str] | None = None,
     terms: str | None = None,
-    told: Callable[[str], None] = lambda line: None,
 ) -> Prepared:
-    """Read a run whose dataset is built. `terms`: what the models' terms say, where nobody said it yet.
+    """Read a run whose dataset is built; the files are still to be gathered (`Prepared.gathered`).
 
-    `place`: a folder for what is made first; it must stay until the push is over. `told` is given
-    a line now and then where that takes long.
+    `terms`: what the models' terms say, where nobody said it yet.
     Raises: PublishError, and what reading the run raises.
     """
     facts = read_facts(run, statements.source)
@@ -107,7 +116,7 @@ def prepare(
         facts=facts,
         statements=statements,
         scanned=scanned,
-        files=tuple(published_files(run, with_store, place, told)),
+        files=(),
         found=tuple(found),
         notes=portable(run.recipe).notes,
         with_store=with_store,

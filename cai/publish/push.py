@@ -78,6 +78,11 @@ class Page:
         """The pushes so far."""
         return self.manifest.changelog if self.manifest else ()
 
+    @property
+    def forced(self) -> dict[str, str]:
+        """What the newest push forced, and why."""
+        return dict(self.changelog[-1].forced) if self.changelog else {}
+
     def holds(self, files: Sequence[PublishedFile]) -> bool:
         """Whether exactly these files are there, beside what was never cai's."""
         there = all(file.path in self.files and self.files[file.path].holds(file) for file in files)
@@ -163,7 +168,7 @@ def changelog_with(
 ) -> tuple[Change, ...]:
     """The changelog with an entry for what would be pushed now."""
     now = make(page.changelog)[1]
-    changed = what_changed(page.manifest, now)
+    changed = what_changed(page.manifest, now, forced)
     version = page.manifest.version + 1 if page.manifest else 1
     date = today or datetime.now(UTC).date().isoformat()
     return (*page.changelog, Change(version, date, now.generation, changed, dict(forced)))
@@ -186,14 +191,15 @@ def push(
     page = look(hub, target.branch)
     same = make(page.changelog)[0]
     in_the_way = foreign(hub, page, same)
-    if page.changelog and page.holds(same) and not in_the_way:
+    as_forced = page.forced == dict(forced or {})
+    if page.changelog and as_forced and page.holds(same) and not in_the_way:
         return _unchanged(hub, target, page)
     if in_the_way and not overwrite:
         raise PublishError(
             _told(hub, in_the_way), "Look with --diff; to overwrite them: --force page --reason ..."
         )
     page = _begun(hub, target, page)
-    if target.pull and (known := _proposed(hub, make)):
+    if target.pull and (known := _proposed(hub, make, forced or {})):
         pull, there = known
         return Pushed("unchanged", pull.url, there.head or "", there.changelog[-1].version, None, ())
     files, manifest = make(changelog_with(page, make, forced or {}))
@@ -234,11 +240,11 @@ def _unchanged(hub: Hub, target: Target, page: Page) -> Pushed:
     return Pushed("unchanged", hub.url, page.head, version, tag, ())
 
 
-def _proposed(hub: Hub, make: Make) -> tuple[Pull, Page] | None:
+def _proposed(hub: Hub, make: Make, forced: Mapping[str, str]) -> tuple[Pull, Page] | None:
     """The open pull request that proposes what would be pushed, on whatever day it was made."""
     for pull in hub.pulls():
         page = _page(hub, True, hub.head(pull.ref))
-        if page.changelog and page.holds(make(page.changelog)[0]):
+        if page.forced == dict(forced) and page.changelog and page.holds(make(page.changelog)[0]):
             return pull, page
     return None
 
@@ -321,7 +327,7 @@ class _Push:
         Raises: HubMovedError where somebody changed what this push writes.
         """
         if self.target.pull:
-            known = _proposed(self.hub, self.make)
+            known = _proposed(self.hub, self.make, self.manifest.changelog[-1].forced)
             return (known[1].head or "", known[0].url) if known else None
         head = self.hub.head(self.target.branch)
         if head is None or head == self.page.head:

@@ -26,9 +26,10 @@ from pathlib import Path
 
 import orjson
 
+from cai.engine.fingerprint import read_fingerprint
 from cai.errors import PublishError
 from cai.frozen import declared_digest
-from cai.publish.portable import Portable, portable
+from cai.publish.portable import Portable, portable, says_where
 from cai.reading import ReadRun
 from cai.recipe import Recipe
 from cai.run_folder import RunFolder
@@ -209,4 +210,17 @@ def _engines(run: ReadRun, recipe: Recipe) -> Iterator[PublishedFile]:
         original = declared_digest(run.recipe.engines[name], run.run.path)
         fingerprint = run.run.frozen / "engines" / f"{original}.fingerprint.json"
         if fingerprint.is_file():
-            yield PublishedFile(f"run/frozen/engines/{published}.fingerprint.json", fingerprint)
+            yield PublishedFile(f"run/frozen/engines/{published}.fingerprint.json", _fingerprint(fingerprint))
+
+
+def _fingerprint(path: Path) -> bytes:
+    """A fingerprint without the folder that a server said its weights lie in. Raises: PublishError, OSError."""
+    try:
+        known = read_fingerprint(orjson.loads(path.read_bytes()))
+    except (ValueError, KeyError, TypeError) as error:
+        raise PublishError(
+            f"{path} is no fingerprint of an engine.", "Remove it; the next `cai run` takes it again."
+        ) from error
+    if says_where(known.root):
+        known = replace(known, root="")
+    return orjson.dumps(known.record(), option=orjson.OPT_INDENT_2)
