@@ -189,7 +189,7 @@ def _differing(before: Mapping[str, str], now: Mapping[str, str]) -> Iterable[st
 
 def _scripts(run: RunFolder, now: Recipe) -> list[str]:
     """The scripts of scripted engines; whether one has changed shows only in its engine's identity."""
-    from cai.frozen import frozen_identity
+    from cai.settled import frozen_identity
 
     found = []
     for name in now.engines_used():

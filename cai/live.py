@@ -19,22 +19,12 @@ from cai.ask import Ask
 from cai.engine.identity import Identity
 from cai.engine.kinds import LazyEngine, make_engine
 from cai.errors import InputError, RecipeError, RunError
-from cai.frozen import (
-    Generation,
-    Inputs,
-    freeze,
-    freeze_fingerprint,
-    freeze_identity,
-    frozen_date,
-    frozen_identity,
-    load_inputs,
-    refuse_twin_judges,
-    row_plans,
-)
+from cai.frozen import Generation, Inputs, freeze, load_inputs, row_plans
 from cai.generations import remember
 from cai.job import Job, rows_in_flight
 from cai.recipe import EngineSection, Recipe, load_recipe
 from cai.run_folder import RunFolder
+from cai.settled import freeze_fingerprint, freeze_identity, frozen_date, frozen_identity, refuse_twin_judges
 from cai.shipped import find
 from cai.source import Source, open_sources
 from cai.steps import RowPlan

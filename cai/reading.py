@@ -15,11 +15,12 @@ from typing import Self
 
 from cai.engine.identity import Identity
 from cai.errors import InputError, RunError
-from cai.frozen import Generation, Inputs, frozen_identity, generation_of, load_inputs, row_plans
+from cai.frozen import Generation, Inputs, generation_of, load_inputs, row_plans
 from cai.generations import Past, changed_since, frozen_generations, read_generation
 from cai.outcome import Outcome, outcome_digest, read_outcome
 from cai.recipe import Recipe, load_recipe
 from cai.run_folder import RunFolder
+from cai.settled import frozen_identity
 from cai.source import Source, open_sources
 from cai.steps import RowPlan
 from cai.store import Store

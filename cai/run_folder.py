@@ -3,7 +3,7 @@
     recipe.yaml          what was asked (people write it)
     principles/, prompts/  what people edit, where a run has its own (a fork does)
     rows/                of a fork: the source rows (cai/source/published.py)
-    frozen/              generations of frozen inputs (cai/frozen.py)
+    frozen/              generations of frozen inputs (cai/frozen.py), and who the engines are (cai/settled.py)
     doctor.json          what was found of the engines before the first row (cai/doctor)
     store/               answers (cai/store)
     pilot.json           which rows are the pilot's, how many rows there are, what was approved

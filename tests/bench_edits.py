@@ -30,11 +30,12 @@ from pathlib import Path
 
 import orjson
 
-from cai.frozen import frozen_identity, load_inputs, row_plans
+from cai.frozen import load_inputs, row_plans
 from cai.outcome import Feedback, Outcome, outcome_digest, read_outcome
 from cai.reading import ReadRun
 from cai.recipe import load_recipe
 from cai.run_folder import RunFolder, open_run
+from cai.settled import frozen_identity
 from cai.workbench.changes import Changes, count_changes
 from tests.toy_source import write_rows
 

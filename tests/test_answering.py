@@ -18,12 +18,13 @@ from cai.engine.identity import Identity
 from cai.engine.wire import chat_body
 from cai.errors import RecipeError
 from cai.examples import load_examples
-from cai.frozen import declared_digest, generation_of, judge_plans, load_inputs, row_plans
+from cai.frozen import generation_of, judge_plans, load_inputs, row_plans
 from cai.generations import frozen_generations, read_generation
 from cai.parts import Part, Value
 from cai.prompting import HARM_OPTIONS, OPTIONS, load_prompts, principle_values, turn_values
 from cai.recipe import EngineSection, Recipe, load_recipe
 from cai.request import GenerateRequest, Sampling, ScoreRequest
+from cai.settled import declared_digest
 from tests.chat_shapes import ALWAYS_THINKING, CHATML, THINKING, byte_level, save
 from tests.test_edits import PROMPTS
 from tests.test_prompts_show import OWN, PRINCIPLES, ROW

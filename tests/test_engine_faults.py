@@ -270,8 +270,8 @@ async def test_a_run_keeps_the_fingerprint_and_refuses_another_model_when_it_goe
     serve: Callable[..., Small], tmp_path: Path
 ) -> None:
     from cai.engine.kinds import LazyEngine, make_engine
-    from cai.frozen import freeze_fingerprint, freeze_identity
     from cai.recipe import EngineSection
+    from cai.settled import freeze_fingerprint, freeze_identity
 
     server = serve()
     section = EngineSection(kind="server", model="small", urls=[server.url], date="2026-11-21")

@@ -14,10 +14,10 @@ from cai.engine.identity import Identity
 from cai.engine.kinds import make_engine
 from cai.engine.weights import weights_digest
 from cai.errors import RecipeError
-from cai.frozen import freeze_identity, frozen_identity, refuse_twin_judges
 from cai.live import LiveRun
 from cai.recipe import EngineSection, Recipe
 from cai.run_folder import open_run
+from cai.settled import freeze_identity, frozen_identity, refuse_twin_judges
 from cai.shipped import shipped
 from tests.test_several_judges import _judges, _run
 

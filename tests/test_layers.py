@@ -25,6 +25,7 @@ LAYERS: list[list[str]] = [
     ["revise", "feedback"],
     ["harm"],
     ["steps"],
+    ["settled"],
     ["frozen", "job"],
     ["generations"],
     ["live", "reading", "pilot", "trace"],

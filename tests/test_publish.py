@@ -31,7 +31,7 @@ from typer.testing import CliRunner
 from cai.cli import _verbs, app
 from cai.engine.fingerprint import Fingerprint
 from cai.errors import CaiError
-from cai.frozen import declared_digest, frozen_identity, generation_of, load_inputs
+from cai.frozen import generation_of, load_inputs
 from cai.publish.portable import portable
 from cai.publish.prepare import prepare
 from cai.publish.rights import statements_of
@@ -39,6 +39,7 @@ from cai.publish.tree import PublishedFile, published_files
 from cai.reading import ReadRun
 from cai.recipe import EngineSection, load_recipe
 from cai.run_folder import open_run
+from cai.settled import declared_digest, frozen_identity
 from tests.hub_server import TOKEN, HubServer, environment, loopback_only
 from tests.published_tree import worked
 from tests.toy_source import write_run

@@ -68,7 +68,7 @@ def inputs_meant(run: RunFolder, meant: Meant) -> Inputs | None:
 
 
 def _known_identities(run: RunFolder, recipe: Recipe) -> dict[str, Identity] | None:
-    from cai.frozen import frozen_identity
+    from cai.settled import frozen_identity
 
     found = {name: frozen_identity(run.path, recipe.engines[name]) for name in recipe.engines_used()}
     known = {name: identity for name, identity in found.items() if identity is not None}

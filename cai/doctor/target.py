@@ -20,11 +20,12 @@ from cai.engine.connection import Connection
 from cai.engine.fault_kinds import Status
 from cai.engine.kinds import LazyEngine, make_engine
 from cai.errors import InputError, RecipeError, RolesRefusedError, RunError
-from cai.frozen import frozen_date, load_inputs
+from cai.frozen import load_inputs
 from cai.live import located
 from cai.prompting import load_prompts
 from cai.recipe import EngineSection, load_recipe
 from cai.run_folder import RunFolder
+from cai.settled import frozen_date
 from cai.shipped import shipped
 from cai.yaml_file import nearest
 

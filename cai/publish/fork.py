@@ -34,19 +34,14 @@ from pydantic import BaseModel
 from cai.engine.fingerprint import read_fingerprint
 from cai.engine.identity import Identity
 from cai.errors import InputError, PublishError
-from cai.frozen import (
-    freeze_fingerprint,
-    freeze_identity,
-    frozen_identity,
-    generation_of,
-    load_inputs,
-)
+from cai.frozen import generation_of, load_inputs
 from cai.publish.fetch import Published, published_recipe, versions_differ
 from cai.publish.portable import HERE
 from cai.publish.rebuild import versions_here
 from cai.publish.tree import recipe_yaml
 from cai.recipe import DoctorSection, EngineSection, Recipe, SourceSection, load_recipe
 from cai.run_folder import RunFolder
+from cai.settled import freeze_fingerprint, freeze_identity, frozen_identity
 from cai.shipped import shipped
 from cai.source.places import HH_RLHF
 

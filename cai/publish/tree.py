@@ -28,11 +28,11 @@ import orjson
 
 from cai.engine.fingerprint import read_fingerprint
 from cai.errors import PublishError
-from cai.frozen import declared_digest
 from cai.publish.portable import Portable, portable, says_where
 from cai.reading import ReadRun
 from cai.recipe import Recipe
 from cai.run_folder import RunFolder
+from cai.settled import declared_digest
 
 CARD = "README.md"
 MANIFEST = "cai.json"

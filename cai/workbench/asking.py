@@ -19,12 +19,13 @@ import orjson
 from cai.ask import Ask, RowAsk
 from cai.engine.identity import Identity
 from cai.engine.kinds import LazyEngine
-from cai.frozen import Inputs, frozen_identity, load_inputs
+from cai.frozen import Inputs, load_inputs
 from cai.generations import frozen_generations
 from cai.live import lazy_engine
 from cai.outcome import outcome_digest
 from cai.recipe import Recipe, load_recipe
 from cai.run_folder import RunFolder
+from cai.settled import frozen_identity
 from cai.store import Store
 
 
