@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from cai.dataset import arrow_schema
-from cai.dataset.schema import TRACES
+from cai.dataset.trace_columns import TRACES
 from cai.dataset.writer import _OPTIONS, ROW_GROUP_ROWS
 
 SUBSETS = ("harmless-base", "helpful-base", "helpful-online", "helpful-rejection-sampled")
