@@ -23,12 +23,13 @@ from cai.constitution_file import load_constitution
 from cai.engine.identity import Identity
 from cai.errors import CaiError, InputError, RunError
 from cai.examples import load_examples
-from cai.frozen import Generation, Inputs, declared_digest, stages_used
+from cai.frozen import Generation, Inputs, stages_used
 from cai.principle import Constitution
 from cai.prompting import Prompts, load_prompts
 from cai.recipe import Recipe, load_recipe
 from cai.run_folder import RunFolder
 from cai.shipped import find
+from cai.settled import declared_digest, frozen_identity
 from cai.steps import STEPS_DIGEST
 
 LATEST = "latest"
@@ -189,7 +190,6 @@ def _differing(before: Mapping[str, str], now: Mapping[str, str]) -> Iterable[st
 
 def _scripts(run: RunFolder, now: Recipe) -> list[str]:
     """The scripts of scripted engines; whether one has changed shows only in its engine's identity."""
-    from cai.settled import frozen_identity
 
     found = []
     for name in now.engines_used():

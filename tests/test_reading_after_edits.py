@@ -15,11 +15,12 @@ from cai.cli.run import Wish, work
 from cai.constitution_file import FormsSection
 from cai.engine.identity import Identity
 from cai.errors import RunError
-from cai.frozen import declared_digest, freeze, load_inputs
+from cai.frozen import freeze, load_inputs
 from cai.generations import OPEN_OF_ENGINES, frozen_generations, read_generation
 from cai.reading import ReadRun
 from cai.recipe import EngineSection, Recipe, load_recipe
 from cai.run_folder import open_run
+from cai.settled import declared_digest
 from cai.shipped import shipped
 from cai.source import Row
 from tests.toy_source import write_constitution, write_run
