@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tokenizers import AddedToken
 
 from cai.engine.encoding import load_encoder
@@ -67,6 +69,7 @@ def serve(folder: Path) -> Iterator[Callable[..., Small]]:
         ("Hm.\n</think>\n\nYes.", "yes", "Hm.", "Yes."),
         ("A <think> mark.</think>Yes.", "yes", "A <think> mark.", "Yes."),
         ("<think>\nHm.</think>Yes.", "yes", "Hm.", "Yes."),
+        ("Hm.</think><think>Well.</think>Yes.", "yes", "Hm.\n\nWell.", "Yes."),
         ("Never done", "yes", "Never done", ""),
         ("", "yes", "", ""),
     ],
@@ -75,6 +78,19 @@ def test_a_block_of_thinking_before_a_text_is_taken_out_of_it(
     text: str, opened: Opened, thought: str, rest: str
 ) -> None:
     assert split(text, THINKING_MARKS, opened) == (thought, rest)
+
+
+_PIECES = st.sampled_from(["<think>", "</think>", "[THINK]", "[/THINK]", "\n", " ", "`", "a", "B."])
+
+
+@given(st.lists(_PIECES, max_size=12).map("".join), st.sampled_from(["no", "maybe", "yes"]))
+def test_what_is_left_begins_with_no_thinking_and_no_word_is_lost(text: str, opened: Opened) -> None:
+    thought, rest = split(text, THINKING_MARKS, opened)
+    assert split(rest, THINKING_MARKS, "no") == ("", rest)
+    assert text.endswith(rest)
+    letters = [c for c in text.replace("THINK", "").replace("think", "") if c in "aB"]
+    kept = (thought + rest).replace("THINK", "").replace("think", "")
+    assert [c for c in kept if c in "aB"] == letters
 
 
 def test_marks_of_the_models_own_are_found_first() -> None:

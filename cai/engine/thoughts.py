@@ -55,19 +55,20 @@ def split(text: str, marks: Sequence[MarkPair], opened: Opened) -> tuple[str, st
 
     `opened`: whether a block of thinking was open before the text began.
     """
+    thoughts: list[str] = []
+    rest = text
     again = any(text.lstrip().startswith(begin) for begin, _ in marks)  # some write the mark once more
     if opened != "no" and not again:
         ends = [(place, end) for _, end in marks if (place := _closed(text, end)) >= 0]
         place, end = min(ends, default=(len(text), ""))
         if opened == "yes" or (ends and not any(begin in text[:place] for begin, _ in marks)):
-            return text[:place].strip("\n"), text[place + len(end) :].lstrip("\n")
-    thoughts, rest = [], text
+            thoughts, rest = [text[:place]], text[place + len(end) :].lstrip("\n")
     while block := next((pair for pair in marks if rest.lstrip().startswith(pair[0])), None):
         begin, end = block
         thought, _, rest = rest.lstrip()[len(begin) :].partition(end)
-        thoughts.append(thought.strip("\n"))
+        thoughts.append(thought)
         rest = rest.lstrip("\n")
-    return "\n\n".join(filter(None, thoughts)), rest
+    return "\n\n".join(filter(None, (thought.strip("\n") for thought in thoughts))), rest
 
 
 def _closed(text: str, end: str) -> int:
