@@ -39,12 +39,14 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=170_000)
     parser.add_argument("--principles", type=int, default=16)
     parser.add_argument("--revised", action="store_true", help="judge a revision of each row as well")
+    parser.add_argument("--without-revisions", action="store_true")
     parser.add_argument("--here", action="store_true", help="measure in this process")
     asked = parser.parse_args()
     dataset = asked.folder / "dataset"
     if not (dataset / "summary.json").exists():
         started = time.perf_counter()
-        write(dataset, asked.pairs, asked.principles, 2 if asked.revised else 1)
+        each = 2 if asked.revised else 1
+        write(dataset, asked.pairs, asked.principles, each, not asked.without_revisions)
         print(f"written in {time.perf_counter() - started:.0f} s")
     if asked.here:
         measure(dataset)
@@ -77,21 +79,26 @@ def measure(dataset: Path) -> None:
     print(" ", " ".join(found.verdict))
 
 
-def write(dataset: Path, pairs: int, principles: int, each: int) -> None:
-    """A dataset of `pairs` rows, with a human pair and (`each` 2) a revised one, group by group."""
+def write(dataset: Path, pairs: int, principles: int, each: int, revisions: bool = True) -> None:
+    """A dataset of `pairs` rows, with a human pair and (`each` 2) a revised one, group by group.
+
+    `revisions`: whether each row also has a revision of two rounds.
+    """
     (dataset / "traces").mkdir(parents=True, exist_ok=True)
     schema = arrow_schema(TRACES)
     generator = np.random.default_rng(5)
     with pq.ParquetWriter(dataset / "traces/train-00000.parquet", schema, **_OPTIONS) as file:
         for start in range(0, pairs, ROW_GROUP_ROWS):
             count = min(ROW_GROUP_ROWS, pairs - start)
-            file.write_table(_group(schema, start, count, (each, principles), generator))
+            file.write_table(_group(schema, start, count, (each, principles), generator, revisions))
     settings: dict[str, Any] = {"seed": 1, "tie_threshold": 0.01, "noise_floor": None, "judges": ["judge"]}
     summary = {"generation": "0" * 32, "settings": settings, "rows": pairs, "finished": pairs}
     (dataset / "summary.json").write_bytes(orjson.dumps({**summary, "not_finished": 0, "excluded": {}}))
 
 
-def _group(schema: Any, start: int, count: int, sizes: tuple[int, int], generator: Any) -> Any:
+def _group(
+    schema: Any, start: int, count: int, sizes: tuple[int, int], generator: Any, revisions: bool
+) -> Any:
     number = np.arange(start, start + count)
     given: dict[str, Any] = {
         "row_id": [f"{item:032x}" for item in number],
@@ -102,8 +109,9 @@ def _group(schema: Any, start: int, count: int, sizes: tuple[int, int], generato
         "cluster": [f"{item - item % 3 if item % 10 < 3 else item:016x}" for item in number],
         "turns": 1 + 2 * (number % 5),
         "feedback": _feedback(schema.field("feedback").type, count, *sizes, generator),
-        "revisions": _revisions(schema.field("revisions").type, count, generator),
     }
+    if revisions:
+        given["revisions"] = _revisions(schema.field("revisions").type, count, generator)
     return pa.table([_column(field.type, count, given.get(field.name)) for field in schema], schema=schema)
 
 

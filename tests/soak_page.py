@@ -136,9 +136,9 @@ def page(told: dict[str, Any], samples: list[Sample]) -> str:
     loads = sorted(item["load"] for item in samples)
     rows = status["rows"]
     lines = [
-        "# A million rows",
+        "# Many rows, and a server that fails now and then",
         "",
-        "`make soak` writes rows of hh-rlhf's form, judges each pair by one principle in both orders (two requests a",
+        "`make soak` (a million rows; here as many as the table says) writes rows of hh-rlhf's form, judges each pair by one principle in both orders (two requests a",
         "row, in one call) against a server that answers at once and lets one call in so many go wrong, kills the run on",
         "its way and goes on with it. This page and its plot are made by it (`tests/soak.py`).",
         "",
@@ -153,7 +153,6 @@ def page(told: dict[str, Any], samples: list[Sample]) -> str:
         f"| calls that reached the server | {counted['calls']:,}, of which {counted['faults']:,} went wrong ({told['rate']:.1%} asked for) |",
         f"| what went wrong | {kinds} |",
         f"| rows finished, excluded, in quarantine | {rows['finished']:,}, {sum(rows['excluded'].values()):,}, {rows['quarantined']:,} |",
-        f"| requests kept from before the kill | {status['requests']['main judgement']['from_store']:,} |",
         f"| accounts | {'balanced' if not status['unbalanced'] else '; '.join(status['unbalanced'])} |",
         f"| preferences in the dataset | {sum(summary['configs']['preferences'].values()):,} |",
         f"| store | {told['store_mb']:,} MB |",
