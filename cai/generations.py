@@ -28,8 +28,8 @@ from cai.principle import Constitution
 from cai.prompting import Prompts, load_prompts
 from cai.recipe import Recipe, load_recipe
 from cai.run_folder import RunFolder
-from cai.shipped import find
 from cai.settled import declared_digest, frozen_identity
+from cai.shipped import find
 from cai.steps import STEPS_DIGEST
 
 LATEST = "latest"
