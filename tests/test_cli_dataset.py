@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cai.cli import _verbs, app
+from cai.errors import RunError
 from tests.test_dataset import digests
 from tests.toy_source import write_run
 
@@ -90,9 +92,39 @@ def test_a_format_is_written_beside_the_dataset_or_where_one_says(run: Path, tmp
     assert (tmp_path / "out" / "traces" / "test.csv").is_file()
 
 
-def test_a_dataset_without_its_run_can_be_written_in_a_format(run: Path, tmp_path: Path) -> None:
-    import shutil
+def test_what_an_earlier_export_left_goes_and_what_others_put_there_stays(run: Path, tmp_path: Path) -> None:
+    exports = run / "exports" / "jsonl"
+    for folder in (exports, tmp_path / "out"):
+        for name in ("preferences/validation.jsonl", "revisions-of-mine/a.jsonl", "sft/notes.txt"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text("{}\n")
+    assert cai("dataset", run, "--format", "jsonl", "--config", "sft").exit_code == 0
+    assert (exports / "preferences/validation.jsonl").is_file(), "only one config was asked for"
+    assert cai("dataset", run, "--format", "jsonl").exit_code == 0
+    assert cai("dataset", run, "--format", "jsonl", "--out", tmp_path / "out").exit_code == 0
+    assert not (exports / "preferences/validation.jsonl").exists()
+    assert (exports / "preferences/train.jsonl").is_file()
+    assert (tmp_path / "out" / "preferences/validation.jsonl").is_file()
+    for folder in (exports, tmp_path / "out"):
+        assert (folder / "revisions-of-mine/a.jsonl").is_file()
+        assert (folder / "sft/notes.txt").is_file()
 
+
+def test_an_export_into_the_dataset_itself_is_refused(run: Path, tmp_path: Path) -> None:
+    before = digests(run / "dataset")
+    for place in (run / "dataset", run / "dataset" / "preferences", run / "data" / ".." / "dataset"):
+        done = cai("dataset", run, "--format", "jsonl", "--out", place)
+        assert isinstance(done.exception, RunError)
+        assert "lies in the dataset" in str(done.exception)
+    assert digests(run / "dataset") == before
+    shutil.copytree(run / "dataset", tmp_path / "published")
+    for place in (tmp_path / "published", tmp_path / "published" / "sft"):
+        done = cai("dataset", tmp_path / "published", "--format", "csv", "--out", place)
+        assert isinstance(done.exception, RunError)
+    assert cai("dataset", tmp_path / "published", "--format", "csv", "--out", tmp_path).exit_code == 0
+
+
+def test_a_dataset_without_its_run_can_be_written_in_a_format(run: Path, tmp_path: Path) -> None:
     shutil.copytree(run / "dataset", tmp_path / "alone" / "dataset")
     shutil.copytree(run / "dataset", tmp_path / "published")
     for folder in ("alone", "published"):

@@ -18,6 +18,7 @@ from cai.errors import RunError
 
 if TYPE_CHECKING:
     from cai.dataset import DatasetSummary
+    from cai.dataset.formats import Written
 
 
 class Format(StrEnum):
@@ -54,12 +55,31 @@ def dataset(
     """
     if form is None and (config is not None or out is not None):
         raise typer.BadParameter("--config and --out are for --format", param_hint="--format")
-    place = _dataset_alone(target)
-    if place is None or form is None:
-        place = build_run(target, console=err())
+    alone = _dataset_alone(target)
+    if out is not None:
+        _refuse_inside(out, alone or target / "dataset", made_anew=alone is None)
+    place = build_run(target, console=err()) if alone is None or form is None else alone
     if form is not None:
+        from cai.dataset.formats import remove_others
+
         beside = place.parent if place.name == "dataset" else place
-        _export(place, form, config, out or beside / "exports" / form, err())
+        made = _export(place, form, config, out or beside / "exports" / form, err())
+        if out is None and config is None:
+            remove_others(beside / "exports" / form, made)
+
+
+def _refuse_inside(out: Path, dataset: Path, made_anew: bool) -> None:
+    """Raises: RunError where an export would lie among the dataset's files, or be lost with them."""
+    from cai.dataset import CONFIGS
+
+    if not out.resolve().is_relative_to(dataset.resolve()):
+        return
+    parts = out.resolve().relative_to(dataset.resolve()).parts
+    if made_anew or not parts or parts[0] in CONFIGS:
+        raise RunError(
+            f"{out} lies in the dataset {dataset}, which holds what `cai dataset` and nobody else puts there.",
+            "Give --out another folder, or leave it out.",
+        )
 
 
 def _dataset_alone(target: Path) -> Path | None:
@@ -72,14 +92,16 @@ def _dataset_alone(target: Path) -> Path | None:
     return next((place for place in (run.dataset, run.path) if (place / "summary.json").is_file()), None)
 
 
-def _export(place: Path, form: str, config: str | None, out: Path, console: Console) -> None:
+def _export(place: Path, form: str, config: str | None, out: Path, console: Console) -> list[Written]:
     from cai.dataset.formats import export
 
-    for written in export(place, form, out, config):
+    made = export(place, form, out, config)
+    for written in made:
         console.print(
             f"{written.config}, {written.split}: {written.rows:,} rows in {escape(str(written.path))}",
             soft_wrap=True,
         )
+    return made
 
 
 def build_run(target: Path, console: Console) -> Path:

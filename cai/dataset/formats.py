@@ -89,6 +89,17 @@ def export(dataset: Path, form: str, out: Path, config: str | None = None) -> li
     return made
 
 
+def remove_others(out: Path, made: Sequence[Written]) -> None:
+    """Take away what an earlier export left in `out` and this one did not make; never another's files."""
+    written = {item.path for item in made}
+    for config in CONFIGS:
+        for path in sorted((out / config).glob("*")):
+            if path.suffix in (".jsonl", ".csv") and path not in written:
+                path.unlink()
+        if (out / config).is_dir() and not any((out / config).iterdir()):
+            (out / config).rmdir()
+
+
 def _summary(dataset: Path) -> dict[str, Any]:
     path = dataset / "summary.json"
     if not path.is_file():
