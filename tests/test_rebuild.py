@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import orjson
@@ -345,6 +346,10 @@ def test_other_bytes_with_the_same_rows_are_told_apart_from_other_rows(
     code, told = _told(published, capsys)
     assert code == 0
     assert "pyarrow 1.2.3 (here" in told
+    (published / "cai.json").write_bytes(orjson.dumps({**manifest, "datasketch": "0.1"}))
+    code, told = _told(published, capsys)
+    assert code == 0
+    assert f"Published with datasketch 0.1 (here {version('datasketch')})." in told
     pq.write_table(table.slice(1), tmp_path / "less.parquet")
     assert "rows, and" in parquet_difference(path, tmp_path / "less.parquet")
     pq.write_table(table.drop_columns(["row_id"]), tmp_path / "less.parquet")

@@ -41,7 +41,7 @@ def rebuild(
     """Make a published dataset again from its rows and answers.
 
     No model is asked. Every file is held to the SHA-256 that cai.json lists; exit code 1 where one
-    differs. With another version of pyarrow the bytes may differ: the contents are then compared.
+    differs. With other versions of cai or pyarrow the bytes may differ: the contents are then compared.
     """
     from cai.publish.fetch import fetch
     from cai.publish.rebuild import rebuild as make
@@ -75,8 +75,8 @@ def _print(published: Published, made: Rebuilt, keep: Path | None) -> None:
     where = f"{published.name} ({published.revision[:12]})" if published.revision else published.name
     console.print(
         Text(
-            f"{where}: made again from {made.rows:,} rows, {made.answered:,} of them with an outcome, "
-            "without a model."
+            f"{where}: made again from {made.rows:,} rows ({made.finished:,} finished, {made.excluded:,} "
+            "excluded), without a model."
         ),
         soft_wrap=True,
     )
@@ -114,7 +114,8 @@ def _print_json(published: Published, made: Rebuilt) -> None:
         "identical": made.identical,
         "same_content": made.same_content,
         "rows": made.rows,
-        "answered": made.answered,
+        "finished": made.finished,
+        "excluded": made.excluded,
         "versions_differ": made.versions,
         "files": [
             {"path": file.path, "same_bytes": file.same_bytes, "differs": file.differs} for file in made.files

@@ -233,5 +233,5 @@ def published_recipe(published: Published) -> Recipe:
 
 def versions_differ(manifest: Manifest, here: Mapping[str, str]) -> list[str]:
     """`pyarrow 20.0 (here 21.0)` for each program whose version is not the publisher's."""
-    then = {"cai": manifest.cai, "pyarrow": manifest.pyarrow}
+    then = {"cai": manifest.cai, "pyarrow": manifest.pyarrow, "datasketch": manifest.datasketch}
     return [f"{name} {then[name]} (here {here[name]})" for name in then if then[name] != here[name]]

@@ -1,7 +1,8 @@
 """The manifest, cai.json: what a push holds, file by file, and what changed from push to push.
 
     form         "cai.published.v1"
-    cai, pyarrow versions that made the files (another pyarrow may write other bytes)
+    cai, pyarrow, datasketch   versions that made the files (another pyarrow may write other bytes,
+                 another datasketch may find other leaks)
     run          the run's name
     generation   the digest of the frozen inputs
     configs      config -> split -> rows
@@ -51,6 +52,7 @@ class Manifest:
     changelog: tuple[Change, ...]
     cai: str = __version__
     pyarrow: str = field(default_factory=lambda: version("pyarrow"))
+    datasketch: str = field(default_factory=lambda: version("datasketch"))
 
     @property
     def version(self) -> int:
@@ -60,7 +62,7 @@ class Manifest:
     def as_file(self) -> PublishedFile:
         """The manifest as it is published."""
         found = {"form": FORM, **asdict(self)}
-        order = ["form", "cai", "pyarrow", "run", "generation", "configs", "changelog", "files"]
+        order = ["form", "cai", "pyarrow", "datasketch", "run", "generation", "configs", "changelog", "files"]
         body = orjson.dumps(
             {name: found[name] for name in order}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
         )

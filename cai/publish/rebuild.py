@@ -2,7 +2,7 @@
 
 No model is asked: the dataset is built from `run/rows` and `run/store` under the published recipe, by
 the code that `cai dataset` runs, and each file is held to the SHA-256 that `cai.json` lists. Equal
-versions of cai and pyarrow give equal bytes. Where the bytes differ, the contents are compared row
+versions of cai, pyarrow and datasketch (which finds what leaks) give equal bytes. Where the bytes differ, the contents are compared row
 by row, and the first difference is named.
 
 What this module does not know: how files are fetched and checked (fetch.py), the terminal.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -46,12 +47,13 @@ class RebuiltFile:
 @dataclass(frozen=True)
 class Rebuilt:
     """What was made again. `versions`: programs whose version is not the publisher's; `rows`: of the
-    sources, `answered`: those with an outcome."""
+    sources, of which `finished` and `excluded`."""
 
     files: tuple[RebuiltFile, ...]
     versions: tuple[str, ...]
     rows: int
-    answered: int
+    finished: int
+    excluded: int
     folder: Path = field(compare=False)
 
     @property
@@ -86,14 +88,19 @@ def rebuild(published: Published, folder: Path) -> Rebuilt:
     listed = [path for path in published.manifest.files if is_of_the_dataset(path)]
     files = [_compare(path, made.get(path), published) for path in sorted({*listed, *made})]
     versions = versions_differ(published.manifest, versions_here())
-    return Rebuilt(tuple(files), tuple(versions), summary.rows, summary.rows - summary.not_finished, folder)
+    return Rebuilt(
+        tuple(files),
+        tuple(versions),
+        summary.rows,
+        summary.finished,
+        summary.excluded.total(),
+        folder,
+    )
 
 
 def versions_here() -> dict[str, str]:
     """The versions that decide a file's bytes."""
-    import pyarrow
-
-    return {"cai": __version__, "pyarrow": str(pyarrow.__version__)}
+    return {"cai": __version__, **{name: version(name) for name in ("pyarrow", "datasketch")}}
 
 
 def is_of_the_dataset(path: str) -> bool:
