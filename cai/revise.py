@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from cai.cleaning import clean
+from cai.cleaning import RevisionFlag, clean
 from cai.digest import draw
 from cai.outcome import Revision, Round
 from cai.parts import Value
@@ -23,7 +23,7 @@ from cai.principle import Constitution, Principle
 from cai.prompting import Prompts, principle_values
 from cai.request import Completion, GenerateRequest, Request, Sampling
 
-STEP_VERSION = 1
+STEP_VERSION = 2
 """Raised whenever this module would make other outcomes from the same answers."""
 
 
@@ -95,6 +95,9 @@ async def _round(
         answers.append(await ask.generate(request))
     revision = answers[-1]
     cleaned = clean(revision.text, original=response.text, critique=critique.text, finish=revision.finish)
+    flags = cleaned.flags
+    if plan.critique and not critique.text and revision is not answers[0]:
+        flags = (RevisionFlag.NO_CRITIQUE.value, *flags)
     return Round(
         number=number,
         principle=principle.id,
@@ -103,7 +106,7 @@ async def _round(
         raw=revision.text,
         text=cleaned.text,
         finish=revision.finish,
-        flags=cleaned.flags,
+        flags=flags,
         usable=cleaned.usable,
         prompt_tokens=sum(answer.prompt_tokens for answer in answers),
         completion_tokens=sum(answer.completion_tokens for answer in answers),

@@ -465,7 +465,7 @@ def test_the_original_again_is_usable_but_named() -> None:
 
 
 def test_every_flag_is_either_harmless_or_makes_the_text_unusable() -> None:
-    usable = {"unchanged", "preamble", "postscript", "wrapping_quotes", "label"}
+    usable = {"unchanged", "preamble", "postscript", "wrapping_quotes", "label", "no_critique"}
     assert {flag.value for flag in RevisionFlag} - usable == {flag.value for flag in UNUSABLE}
 
 

@@ -45,7 +45,7 @@ SOURCES = {
 }
 
 PINNED = {
-    "steps": "772ca61f5d9165e018f19220f682686a",
+    "steps": "2011023b08861bb042d37c45fae36114",
     "requests": "70879e8477d454a75dbbf3819caedecc",
     "outcome": "0f7f3487b52b4aff3c4ec368fdf17bd7",
 }

@@ -283,6 +283,22 @@ async def test_a_runs_thoughts_stand_in_its_outcome_and_in_show(
     assert "thought first (2 tokens of the answer's):" in _cai("show", run, "--row", 1, "--full").stdout
 
 
+@pytest.mark.parametrize(("critique", "flagged"), [("<think>Cut in the mid", True), ("It is unkind.", False)])
+async def test_a_revision_whose_critique_was_all_thinking_is_flagged(
+    tmp_path: Path, critique: str, flagged: bool
+) -> None:
+    from tests.test_too_long import SHORT, _outcomes, _work, _write
+
+    run = _write(tmp_path, rows=[SHORT])
+    script = (run / "script.py").read_text()
+    (run / "script.py").write_text(script.replace('"It could be kinder %d." %', f'"{critique}%.0s" %'))
+    await _work(run)
+    [outcome] = _outcomes(run)
+    [revision] = outcome.revisions
+    assert [("no_critique" in item.flags, item.usable) for item in revision.rounds] == [(flagged, True)] * 2
+    assert all(bool(item.critique) != flagged for item in revision.rounds)
+
+
 def test_thoughts_are_a_column_of_the_traces(tmp_path: Path) -> None:
     from tests.test_dataset_columns import rows_of
     from tests.test_dataset_inputs import build, human, outcome, row

@@ -26,6 +26,9 @@ class RevisionFlag(StrEnum):
     """The whole text stood in quotes, a plain code fence, dividers or <response> tags: stripped."""
     LABEL = "label"
     """Began with a label of the exchange ("Assistant:", "Revised response:"): stripped."""
+    NO_CRITIQUE = "no_critique"
+    """The critique that was asked for came back empty (cut within its thinking, say), so the rewrite was
+    asked for without one. Seen by the step (cai/revise.py), not in the text."""
 
     EMPTY = "empty"
     """Nothing (visible) came back, or nothing was left."""
