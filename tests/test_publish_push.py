@@ -565,6 +565,18 @@ def pair(row: int, chosen: str, rejected: str, probability: float = 0.9) -> dict
     return {"row_id": f"row-{row}", **said, "ai_probability": probability}
 
 
+def test_a_lone_completion_is_turned_round_where_it_became_good_or_bad(tmp_path: Path) -> None:
+    def single(row: int, text: str, good: bool, probability: float) -> dict[str, Any]:
+        said = [{"role": "assistant", "content": text}]
+        return {"row_id": f"row-{row}", "completion": said, "label": good, "ai_probability": probability}
+
+    kept = [single(1, "a", True, 0.9), single(1, "b", False, 0.1)]
+    before = rows_of(tmp_path / "before", *kept, single(2, "a", True, 0.9), single(2, "b", False, 0.1))
+    now = rows_of(tmp_path / "now", *kept, single(2, "b", True, 0.6), single(2, "a", False, 0.4))
+    found = compare_rows("unpaired", read_rows([before]), read_rows([now]))
+    assert (found.added, found.removed, found.changed, found.turned) == (0, 0, 2, 2)
+
+
 def test_rows_are_counted_as_added_removed_changed_and_turned(tmp_path: Path) -> None:
     before = rows_of(
         tmp_path / "before",

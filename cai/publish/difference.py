@@ -131,6 +131,9 @@ def _key(row: dict[str, Any]) -> tuple[str, ...]:
 def _label(row: dict[str, Any]) -> tuple[bytes, bytes] | None:
     if "chosen" in row and "rejected" in row:
         return _digest(row["chosen"]), _digest(row["rejected"])
+    if "completion" in row and "label" in row:
+        said = _digest(row["completion"])
+        return (said, b"") if row["label"] else (b"", said)
     return None
 
 
