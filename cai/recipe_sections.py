@@ -257,7 +257,8 @@ class RunSection(Section):
 class PublishSection(Section):
     """What is said of the dataset when it is published, and from where on it may not be (cai/publish/gate.py).
 
-    `source`: the Hub's name of the dataset that local files are a copy of. `licence`: one the Hub
+    `source`: the Hub's name of the dataset that local files are a copy of; where several sources are
+    local files, one for each, by the last name of its path. `licence`: one the Hub
     knows, by its id there; without it the source's is carried over. `terms`: what a model's terms
     say about its outputs, by the model's name. `gpu_hours`, `energy_kwh`: what the run took, where
     you know. A judge that answers at random agrees with itself in half of its orders, hence 0.6;
@@ -265,7 +266,7 @@ class PublishSection(Section):
     """
 
     title: str | None = None
-    source: str | None = None
+    source: str | dict[str, str] | None = None
     licence: str | None = None
     licence_name: str | None = None
     licence_link: str | None = None

@@ -116,6 +116,15 @@ def test_local_files_that_are_a_copy_carry_the_datasets_name_licence_and_citatio
     assert "This dataset: `mit`, carried over from the source." in text
 
 
+def test_a_dataset_that_two_sources_are_read_from_is_told_of_once(made: Read) -> None:
+    name = "Anthropic/hh-rlhf"
+    one = replace(made.facts.sources[0], hub=name, name=name, licences=("mit",))
+    two = replace(one, kind="red-team")
+    text = card(replace(made.facts, sources=(one, two)), REPO, Statements())
+    assert text.count("offensive and upsetting") == 1
+    assert text.count("- `Anthropic/hh-rlhf`: `mit`.") == 1
+
+
 def test_models_are_named_as_tags(made: Read) -> None:
     served = made.facts.models[0].section.model_copy(
         update={"kind": "local", "model": "Qwen/Qwen2.5-7B-Instruct"}
@@ -209,16 +218,19 @@ def test_what_was_taken_out_and_mixed_in_is_counted(made: Read) -> None:
         "shortened": 1,
         "excluded": {"no_prompt": 3},
         "withheld": {"sft": {"train": {"leaked": 3, "over_ratio": 5}}},
-        "mixed": {"sft": {"train": {"helpful-*": 7}}},
+        "mixed": {"sft": {"train": {"helpful-*": 7}}, "preferences": {"train": {"helpful-*": 8}}},
+        "settings": {**made.facts.summary["settings"], "mix": {"helpful-*": 0.2}},
     }
     text = card(replace(made.facts, summary=summary), REPO, made.statements)
     for part in (
         "in 1 row of `train` the prompt is that of a row of another split, in 2 rows nearly",
         "these were taken out of the configs to train on",
         "| `no_prompt` | 3 |",
-        "| `sft` | `train` | leaked | 3 |",
-        "| `sft` | `train` | over ratio | 5 |",
+        "| `sft` | `train` | another split has its prompt | 3 |",
+        "| `sft` | `train` | beyond the ratio of mixing | 5 |",
         "| `sft` | `train` | `helpful-*` | 7 |",
+        "8 rows of it were mixed in and not judged: the order is the human's (`labelled_by`)",
+        "Rows of `helpful-*` are mixed into the configs to train on, at most 0.2 for each row of the others.",
         "In 1 row the models were not shown the oldest turns",
         "3 of 16 source rows are excluded, for the reasons counted above.",
     ):
@@ -269,6 +281,16 @@ def test_a_run_that_only_revises_claims_no_labels(tmp_path: Path) -> None:
     assert "**Judgement.**" not in text
     assert "DPOTrainer" not in text or "revisions" in made.facts.configs
     assert not any(item.name == "no-comparison" for item in made.found)
+
+
+def test_a_run_without_human_pairs_says_nothing_of_them(tmp_path: Path) -> None:
+    made = read(worked(tmp_path, rows=4, more=RECIPE_MORE + "feedback: {pairs: [revised]}\n"))
+    text = card(made.facts, REPO, made.statements)
+    trusted = text.split("## How far the labels can be trusted")[1].split("## Known limits")[0]
+    assert "No human pair was judged" in trusted
+    assert "| preferred to the original by the judge |" in trusted
+    assert not [part for part in ("<details>", "Who is right", "Baselines") if part in trusted]
+    assert "a human preferred" not in text.split("## What is in it")[0]
 
 
 def test_what_was_forced_stands_on_the_card_with_its_reason(made: Read) -> None:

@@ -238,6 +238,23 @@ def test_a_licence_is_carried_over_from_a_source_that_is_named(sound: Path, tmp_
     assert not any(item.blocks for item in made.found)
 
 
+def test_local_sources_can_each_be_named_and_one_that_is_not_has_no_licence(
+    sound: Path, tmp_path: Path
+) -> None:
+    run = copy_of(sound, tmp_path)
+    edited(run, "  licence: cc-by-4.0\n  languages: [en]\n", "  source: {data: Anthropic/hh-rlhf}\n")
+    made = read(run)
+    assert [source.hub for source in made.facts.sources] == ["Anthropic/hh-rlhf"]
+    edited(run, "path: data}\n", "path: data}\n  - {kind: jsonl, path: mine.jsonl}\n")
+    (run / "mine.jsonl").write_text('{"prompt": "Q?", "chosen": "A.", "rejected": "B."}\n')
+    two = read(run)
+    assert [source.name for source in two.facts.sources] == ["Anthropic/hh-rlhf", "mine.jsonl"]
+    assert two.statements.licences(two.facts) == ()
+    edited(run, "source: {data:", "source: {dat:")
+    with pytest.raises(PublishError, match=r"names dat, and the run's sources are data, mine\.jsonl"):
+        read(run)
+
+
 def test_the_licences_of_several_sources_are_all_carried_over_or_none_is(read_sound: Read) -> None:
     one = replace(read_sound.facts.sources[0], licences=("mit",))
     two = replace(one, licences=("cc-by-4.0",))

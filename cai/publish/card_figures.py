@@ -105,6 +105,15 @@ def shape(facts: CardFacts) -> Markdown:
             "In `preferences`, `chosen` is what the AI prefers, and `human_agrees` tells whether the human did too; "
             "`ai_probability` is the soft label."
         )
+        mixed = sum(
+            sum(patterns.values())
+            for patterns in (facts.summary.get("mixed") or {}).get("preferences", {}).values()
+        )
+        if mixed:
+            parts.append(
+                f"{_rows(mixed).capitalize()} of it {'was' if mixed == 1 else 'were'} mixed in and not judged: the order is "
+                "the human's (`labelled_by`), and there is no probability."
+            )
     if "sft" in facts.configs:
         parts.append("In `sft`, earlier turns of the assistant stand in the prompt, and carry no loss.")
     if "traces" in facts.configs:
@@ -149,6 +158,9 @@ def _rows(count: int) -> str:
     return f"{count:,} row{'s' if count != 1 else ''}"
 
 
+_WITHHELD = {"leaked": "another split has its prompt", "over_ratio": "beyond the ratio of mixing"}
+
+
 def _splits(found: Mapping[str, Any]) -> Iterator[Markdown]:
     """What was checked between the splits, taken out and mixed in."""
     leaks = found.get("leakage") or {}
@@ -163,7 +175,7 @@ def _splits(found: Mapping[str, Any]) -> Iterator[Markdown]:
     for config, splits in (found.get("withheld") or {}).items():
         for split, reasons in splits.items():
             rows += [
-                [word(config), word(split), reason.replace("_", " "), count]
+                [word(config), word(split), _WITHHELD.get(reason, reason), count]
                 for reason, count in reasons.items()
             ]
     yield table(["taken out of", "split", "because", "rows"], rows, numbers=[3])
@@ -183,7 +195,7 @@ def figures(facts: CardFacts) -> Markdown:
     said = tuple(item for item in facts.comparison.verdict if not item.startswith("Next:"))  # for its maker
     rest = "`report.html` has all figures and the rows behind them, `comparison.json` the numbers."
     verdict, *tables, note = markdown(replace(facts.comparison, verdict=said)).rstrip().split("\n\n")
-    shown, folded = tables[:1], tables[1:]
+    shown, folded = (tables[:1], tables[1:]) if facts.comparison.agreement.judged else (tables, [])
     if folded:
         opening = summary("Baselines, subsets, principles, harm, revisions, who is right")
         folded = [f"<details>\n{opening}", *folded, "</details>"]
@@ -293,8 +305,8 @@ def biases(comparison: Comparison | None) -> Markdown:
 
 def warning(facts: CardFacts) -> Markdown:
     """What a reader should be ready for."""
-    named = [source.known for source in dict.fromkeys(facts.sources) if source.known]
-    known = [f"{item['title']}: {item['about']}" for item in named]
+    named = {source.hub: source.known for source in facts.sources if source.known}
+    known = [f"{item['title']}: {item['about']}" for item in named.values()]
     harm = facts.comparison.harm if facts.comparison is not None else None
     both = ""
     if harm is not None and harm.both.value is not None:
@@ -340,11 +352,9 @@ def _spent(statements: Statements) -> str:
 def rights(facts: CardFacts, statements: Statements) -> list[Markdown]:
     """Licences of data, of the source, of the wording; the models' terms."""
     made = [_licence(facts, statements)]
-    for source in dict.fromkeys(facts.sources):
-        if source.licences:
-            made.append(
-                Markdown(f"{word(source.name)}: {', '.join(word(item) for item in source.licences)}.")
-            )
+    named = {source.name: source.licences for source in facts.sources if source.licences}
+    for name, held in named.items():
+        made.append(Markdown(f"{word(name)}: {', '.join(word(item) for item in held)}."))
     for terms in model_terms(facts, statements):
         said = terms.stated or (terms.family.outputs if terms.family is not None else "")
         by = "as the publisher states" if terms.stated else ""

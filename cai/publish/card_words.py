@@ -191,6 +191,10 @@ def _labelling(facts: CardFacts) -> Markdown:
             margin = settings["revision_margin"]
             by = f" by more than {margin:g}" if margin else ""
             parts.append(f"A revision enters `revisions` only where the judge prefers it{by}.")
+    for pattern, ratio in settings.get("mix", {}).items():
+        parts.append(
+            f"Rows of {word(pattern)} are mixed into the configs to train on, at most {ratio:g} for each row of the others."
+        )
     parts.append("Splits are the source's own.")
     return Markdown(" ".join(parts))
 

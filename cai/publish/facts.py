@@ -116,8 +116,11 @@ class CardFacts:
         return found
 
 
-def read_facts(run: ReadRun, source: str | None = None, ask_hub: bool = True) -> CardFacts:
-    """Read all of it. `source`: the Hub's name for local files, where the publisher says it.
+def read_facts(
+    run: ReadRun, source: str | Mapping[str, str] | None = None, ask_hub: bool = True
+) -> CardFacts:
+    """Read all of it. `source`: the Hub's name for local files, where the publisher says it; or one for
+    each, by the last name of its path.
 
     Raises: PublishError where there is no dataset, or one of another generation; StoreError.
     """
@@ -141,7 +144,7 @@ def read_facts(run: ReadRun, source: str | None = None, ask_hub: bool = True) ->
         constitutions=run.inputs.constitutions,
         templates=_templates(run),
         models=_models(run),
-        sources=tuple(_source(section, run.run.path, source, ask_hub) for section in run.recipe.sources),
+        sources=_sources(run, source, ask_hub),
         summary=summary,
         comparison=comparison,
         doctor=_json(run.run.doctor),
@@ -306,6 +309,23 @@ def _models(run: ReadRun) -> tuple[ModelFacts, ...]:
 
 
 # ---------------------------------------------------------------------- sources
+
+
+def _sources(run: ReadRun, stated: str | Mapping[str, str] | None, ask_hub: bool) -> tuple[SourceFacts, ...]:
+    """The sources. Raises: PublishError for a name that is not one of theirs."""
+    sections = run.recipe.sources
+    names = [_last_name(section) for section in sections]
+    if not isinstance(stated, str):
+        wrong = [name for name in stated or () if name not in names]
+        if wrong:
+            raise PublishError(
+                f"`publish.source` names {', '.join(wrong)}, and the run's sources are {', '.join(names)}.",
+                "Name a source by the last name of its path, as in {data: owner/name}.",
+            )
+    said = [stated if isinstance(stated, str) else (stated or {}).get(name) for name in names]
+    return tuple(
+        _source(section, run.run.path, name, ask_hub) for section, name in zip(sections, said, strict=True)
+    )
 
 
 def _source(section: SourceSection, beside: Path, stated: str | None, ask_hub: bool) -> SourceFacts:

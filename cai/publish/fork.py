@@ -215,8 +215,15 @@ def _open_sections(making: _Making) -> None:
 
 def _source_of(recipe: Recipe) -> str | None:
     """The one dataset of the Hub that all rows come from, where the recipe says so."""
-    if recipe.publish.source is not None:
-        return recipe.publish.source
+    stated = recipe.publish.source
+    if isinstance(stated, str):
+        return stated
+    if stated is not None:  # by source, and here all are one: it has a name where they share it
+        return (
+            stated.popitem()[1]
+            if len(stated) == len(recipe.sources) and len({*stated.values()}) == 1
+            else None
+        )
     hub = {"hh-rlhf": HH_RLHF, "red-team": HH_RLHF}
     names = {
         (section.repo or hub.get(section.kind)) if section.path is None else None

@@ -37,7 +37,7 @@ class Statements:
 
     private: bool = True
     title: str | None = None
-    source: str | None = None
+    source: str | Mapping[str, str] | None = None
     licence: str | None = None
     licence_name: str | None = None
     licence_link: str | None = None

@@ -151,6 +151,8 @@ def _right(comparison: Comparison) -> str:
     if planted is not None:
         rows.append(["the AI is right, as planted", numbers.rate_text(planted.ai)])
         rows.append(["the human label is right, as planted", numbers.rate_text(planted.human)])
+    if not rows and not comparison.agreement.judged:
+        return ""  # no human label that the AI could differ from
     if not rows:
         return "Who is right where the AI and the human differ is not known: no person has reviewed a sample."
     blind = f"who is right, by a blind review of {person.answered:,} pairs" if person else "who is right"
