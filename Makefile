@@ -50,7 +50,7 @@ torture: install
 soak: install
 	$(BIN)/python -m tests.soak $(SOAK) --docs docs
 
-SOAK ?= /tmp/cai-soak
+SOAK ?= build/soak
 
 # A hundred thousand spoilt inputs, from seeds; minutes.
 fuzz: install
