@@ -199,7 +199,8 @@ class DatasetSection(Section):
     `revisions` config; 0 means any preference. `clamp`: bounds for `ai_probability_clamped`, a
     column beside the raw one; without bounds there is no such column. `margin`: a column of that
     name, the log-odds. `mix`: subset pattern -> how many rows of such subsets for each row of the
-    others, in every config to train on. `leakage`: whether rows of `train` whose prompt, or nearly
+    others, in every config to train on; `mix_sft`: in `sft` too where nothing was revised, with the
+    response that the human preferred. `leakage`: whether rows of `train` whose prompt, or nearly
     it, stands in another split are dropped from the configs to train on, or only reported.
     docs/dataset.md says more.
     Source: 2212.08073, section 4.3 (clamping to 40-60 % after chain of thought).
@@ -212,6 +213,7 @@ class DatasetSection(Section):
     clamp: Annotated[list[Fraction], Field(min_length=2, max_length=2)] | None = None
     margin: bool = False
     mix: dict[str, Annotated[float, Field(ge=0, le=1000, strict=False)]] = Field(default_factory=dict)
+    mix_sft: bool = False
     leakage: Literal["drop", "report"] = "drop"
 
     @field_validator("clamp")

@@ -328,6 +328,35 @@ def test_unpaired_keeps_the_rows_of_preferences_whatever_the_configs_of_revision
     )
 
 
+def test_responses_that_humans_preferred_enter_sft_by_the_ratio_where_the_recipe_says_so(
+    tmp_path: Path,
+) -> None:
+    rows = [row(number) for number in range(6)] + [helpful(number) for number in range(6, 26)]
+    done = [
+        outcome(made, human(made, 0.9), revised(made, 0.9), revisions=(revision(made, a_round(1, "better")),))
+        for made in rows[:6]
+    ]
+    done += [outcome(made, excluded_as="no_constitution") for made in rows[6:]]
+    asked_for = recipe(mix={"helpful-*": 0.5}, mix_sft=True)
+    unrevised = [outcome(made, human(made, 0.9)) for made in rows[:6]] + done[6:]
+    without = build(tmp_path / "a", rows, unrevised, asked_for.model_copy(update={"revise": None}))
+    assert "sft" not in without.configs | without.human_labelled, "the recipe revises nothing"
+    summary = build(tmp_path, rows, done, asked_for)
+    assert summary.balances
+    assert summary.mixed["sft"] == {"train": {"helpful-*": 3}}
+    assert summary.human_labelled["sft"] == 20
+    assert summary.configs["revisions"] == {"train": 6}
+    found = pq.read_table(tmp_path / "dataset/sft/train-00000.parquet").to_pylist()
+    mixed = [item for item in found if item["subset"] == "helpful-base"]
+    assert {item["row_id"] for item in mixed} <= {made.id for made in rows[6:]}
+    for item in mixed:
+        number = int(item["row_id"][-2:])
+        assert item["completion"] == [{"role": "assistant", "content": f"good {number} yes"}]
+        assert (item["of"], item["round"], item["principles"]) == (None, None, [])
+    plain = build(tmp_path / "b", rows, done, recipe(mix={"helpful-*": 0.5}))
+    assert plain.configs["sft"] == {"train": 6}
+
+
 def test_human_pairs_join_the_sampled_ones_where_those_are_what_was_judged(tmp_path: Path) -> None:
     rows = [row(0), row(1), helpful(2), helpful(3)]
     done = [

@@ -289,7 +289,10 @@ def _mix_in(row: Row, making: _Making, summary: DatasetSummary, files: _Files) -
     pair = train_records.mixed_in(row, making.person(row.id))
     if pair is None or pattern_of(row.subset, making.dataset.mix) is None:
         return
-    for config, record in train_records.mixed_rows(pair, making.dataset, making.kinds, bool(making.reviewed)):
+    rows = train_records.mixed_rows(pair, making.dataset, making.kinds, bool(making.reviewed))
+    if making.dataset.mix_sft and making.settings["reviser"] is not None:
+        rows.append(("sft", train_records.sft_mixed_in(pair)))
+    for config, record in rows:
         summary.human_labelled[config] += 1
         files.configs[config].add(row.split, record)
 

@@ -122,10 +122,23 @@ REVISIONS = (
     *IDENTITY,
 )
 
+_MIXED_INTO_SFT = {
+    "of": label(
+        "of",
+        REVISED,
+        "which response was revised: chosen, rejected, response or fresh; null: mixed in, not revised",
+    ),
+    "round": Column(
+        "round",
+        pa.int32(),
+        "the round that the revision came from, counted from 1; null: mixed in, not revised",
+    ),
+}
+
 SFT = (
     _PROMPT,
-    messages("completion", "the revision"),
-    *_REVISED,
+    messages("completion", "the revision; the response that the human preferred, where it was mixed in"),
+    *(_MIXED_INTO_SFT.get(column.name, column) for column in _REVISED),
     *IDENTITY,
 )
 

@@ -254,6 +254,19 @@ def sft_records(row: Row, revisions: Sequence[Revision], every_round: bool) -> l
     return made
 
 
+def sft_mixed_in(pair: HumanPair) -> Record:
+    """A row of `sft` that nothing was revised of: the response that the human preferred."""
+    return {
+        "prompt": messages(pair.row.prompt),
+        "completion": reply(pair.preferred),
+        "of": None,
+        "round": None,
+        "principles": [],
+        "revision_flags": [],
+        **identity(pair.row),
+    }
+
+
 def _revised(revision: Revision, final: Round) -> Record:
     led = [item for item in revision.rounds if item is final or (item.usable and item.number < final.number)]
     return {
