@@ -166,6 +166,27 @@ def test_a_branch_has_versions_and_tags_of_its_own(server: HubServer) -> None:
     assert commits(server, "main") == 1
 
 
+def test_a_branch_of_what_is_on_main_already_is_made(server: HubServer) -> None:
+    first = push(client(server), Target(), Parcel())
+    done = push(client(server), Target("trial"), Parcel())
+    assert (done.what, done.commit, done.notes) == (
+        "unchanged",
+        first.commit,
+        ("The branch trial is new, and is as main.",),
+    )
+    refs = server.repos[REPO].refs
+    assert refs["refs/heads/trial"] == refs["refs/tags/trial-v1"] == first.commit
+    assert push(client(server), Target("trial"), Parcel()).notes == ()
+
+
+def test_who_asks_for_a_public_page_is_told_that_one_stays_private(server: HubServer) -> None:
+    told = ("The page was private and stays so; make it public in its settings.",)
+    assert push(client(server), Target(), Parcel()).notes == ()
+    assert push(client(server), Target(public=True), Parcel()).notes == told
+    assert push(client(server), Target(public=True), Parcel("second")).notes == told
+    assert server.repos[REPO].private
+
+
 def test_a_pull_request_is_opened_once(server: HubServer) -> None:
     push(client(server), Target(), Parcel())
     done = push(client(server), Target(pull=True), Parcel("second"))

@@ -312,4 +312,6 @@ def _push(repo: str, prepared: Prepared, asked: _Asked, console: Console | None)
             console.print(f"{word} version {done.version}{tag}: {escape(done.url)}", soft_wrap=True)
             for line in done.changed:
                 console.print(f"  {escape(line)}", soft_wrap=True)
+        for note in done.notes:
+            console.print(escape(note), soft_wrap=True)
     return done

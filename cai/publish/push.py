@@ -22,7 +22,7 @@ What this module does not know: what the files hold, huggingface_hub, the termin
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
@@ -97,7 +97,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Pushed:
-    """What became of a push. `changed`: in sentences; `url`: where to look."""
+    """What became of a push. `changed`: in sentences; `url`: where to look; `notes`: what else to know."""
 
     what: Literal["pushed", "unchanged", "proposed"]
     url: str
@@ -105,6 +105,7 @@ class Pushed:
     version: int
     tag: str | None
     changed: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def look(hub: Hub, branch: str = MAIN) -> Page:
@@ -198,12 +199,14 @@ def push(
         raise PublishError(
             _told(hub, in_the_way), "Look with --diff; to overwrite them: --force page --reason ..."
         )
+    notes = _stays_private(target, page)
     page = _begun(hub, target, page)
     if target.pull and (known := _proposed(hub, make, forced or {})):
         pull, there = known
         return Pushed("unchanged", pull.url, there.head or "", there.changelog[-1].version, None, ())
     files, manifest = make(changelog_with(page, make, forced or {}))
-    return _Push(hub, target, page, make, files, manifest, message, in_the_way).go()
+    done = _Push(hub, target, page, make, files, manifest, message, in_the_way).go()
+    return replace(done, notes=notes)
 
 
 def _told(hub: Hub, found: Sequence[str]) -> str:
@@ -234,10 +237,20 @@ def _unchanged(hub: Hub, target: Target, page: Page) -> Pushed:
     assert page.manifest is not None
     assert page.head is not None
     version = page.manifest.version
+    notes = _stays_private(target, page)
+    if target.branch != MAIN and hub.head(target.branch) is None:
+        hub.branch(target.branch)
+        notes = (*notes, f"The branch {target.branch} is new, and is as main.")
     tag = target.tag(version)
     if tag is not None and tag not in hub.tags():
         hub.tag(tag, page.head)
-    return Pushed("unchanged", hub.url, page.head, version, tag, ())
+    return Pushed("unchanged", hub.url, page.head, version, tag, (), notes)
+
+
+def _stays_private(target: Target, page: Page) -> tuple[str, ...]:
+    """What to say to who asked for a public page, where it was private before."""
+    stays = target.public and page.private is True
+    return ("The page was private and stays so; make it public in its settings.",) if stays else ()
 
 
 def _proposed(hub: Hub, make: Make, forced: Mapping[str, str]) -> tuple[Pull, Page] | None:
