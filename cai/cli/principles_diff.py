@@ -38,7 +38,12 @@ def diff(
         str, typer.Argument(metavar="OLD", help="A constitution's file or name, or REVISION:FILE of git.")
     ],
     new: Annotated[str, typer.Argument(metavar="NEW", help="The other one, in the same way.")],
-    target: Annotated[Path, typer.Option("--run", help="A run's folder: its rows, engines and templates.")],
+    target: Annotated[
+        Path,
+        typer.Option(
+            "--recipe", "--run", metavar="RECIPE|RUN", help="A run: its rows, engines and templates are used."
+        ),
+    ],
     sample: Annotated[int, typer.Option(min=0, help="Rows to try both on; 0: only count requests.")] = 200,
     count: Annotated[bool, typer.Option(help="Count what the whole run would ask again.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False,
