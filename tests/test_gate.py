@@ -367,13 +367,21 @@ def test_what_a_model_wrote_of_secrets_and_people_blocks_and_is_never_shown_whol
     assert not [row for row in ids if row in found[0].what]  # which the card would tell everybody
 
 
-def test_a_secret_in_the_recipe_blocks_and_is_not_shown(read_sound: Read) -> None:
+def test_a_secret_in_recipe_principles_or_templates_blocks_and_is_not_shown(read_sound: Read) -> None:
     section = read_sound.facts.recipe.publish.model_copy(update={"title": "x ghp_" + "a1" * 18})
     facts = replace(read_sound.facts, recipe=read_sound.facts.recipe.model_copy(update={"publish": section}))
     found = findings(facts, read_sound.statements)
     assert [item.name for item in found if item.blocks] == ["secret-in-recipe"]
     assert "publish.title" in found[0].what
     assert "a1a1" not in found[0].what + found[0].do
+    template = {**read_sound.facts.templates, "judgement.j2": "Use glpat-" + "x" * 20}
+    (told, *_) = findings(replace(read_sound.facts, templates=template), read_sound.statements)
+    assert told.what == "The template judgement.j2 holds what looks like a secret (GitLab token)."
+    own = read_sound.facts.constitutions["own"]
+    first = own.principles[0].model_copy(update={"critique": "Use glpat-" + "x" * 20})
+    spoilt = {"own": replace(own, principles=(first, *own.principles[1:]))}
+    (told, *_) = findings(replace(read_sound.facts, constitutions=spoilt), read_sound.statements)
+    assert told.what.startswith("The constitution own, principle p0, holds what looks like a secret")
 
 
 # ---------------------------------------------------------------------- who may read the source

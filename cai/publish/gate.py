@@ -18,7 +18,7 @@ stands on the card. The thresholds are the recipe's `publish` section, which can
     secrets, emails, phone-numbers   found in what a model wrote and not in the source
     private-source           rows that not everybody may read, to be pushed for everybody
     source-not-checked       nobody could tell who may read the source (does not block)
-    secret-in-recipe         the published recipe holds a key or a token
+    secret-in-recipe         the published recipe, a principle or a template holds a key or a token
 
 What this module does not know: licences and terms (rights.py), how a card is written, how anything is
 pushed, the terminal.
@@ -35,7 +35,6 @@ from cai.publish.facts import CardFacts
 from cai.publish.portable import portable
 from cai.publish.rights import Finding, Statements, rights_findings, statements_of
 from cai.publish.scan import Found, Kind, ScanReport, secrets_in
-from cai.recipe import Recipe
 
 _SCANNED: tuple[tuple[str, Kind, str], ...] = (
     ("secrets", "secret", "keys or tokens"),
@@ -58,7 +57,7 @@ def findings(
         *_rows(facts),
         *rights_findings(facts, said),
         *(_texts(scanned, facts.run.shown) if scanned is not None else ()),
-        *_recipe_secret(facts.recipe),
+        *_secrets(facts),
     ]
     return sorted(found, key=lambda item: not item.blocks)
 
@@ -204,16 +203,24 @@ def _listed(found: Iterable[Found]) -> str:
     return "; ".join(parts)
 
 
-def _recipe_secret(recipe: Recipe) -> Iterator[Finding]:
-    """Secrets in the recipe as it is published; a secret is never written out."""
-    for where, text in _words(portable(recipe).recipe.model_dump(mode="json"), ""):
-        for name, _ in secrets_in(text):
-            yield Finding(
-                "secret-in-recipe",
-                True,
-                f"The recipe's {where.lstrip('.')} holds what looks like a secret ({name}).",
-                "Take it out, make a new one where it came from, and name a variable (`api_key_variable`) instead.",
-            )
+def _secrets(facts: CardFacts) -> Iterator[Finding]:
+    """Secrets in what travels beside the data: the recipe as it is published, principles, templates."""
+    recipe = portable(facts.recipe).recipe.model_dump(mode="json")
+    places = [(f"The recipe's {where.lstrip('.')}", text) for where, text in _words(recipe, "")]
+    for constitution in facts.constitutions.values():
+        for principle in constitution.principles:
+            name = f"The constitution {constitution.name}, principle {principle.id},"
+            places += [(name, text) for _, text in _words(principle.model_dump(mode="json"), "")]
+    places += [(f"The template {name}", text) for name, text in facts.templates.items()]
+    found = {(where, shape) for where, text in places for shape, _ in secrets_in(text)}
+    for where, shape in sorted(found):
+        yield Finding(
+            "secret-in-recipe",
+            True,
+            f"{where} holds what looks like a secret ({shape}).",
+            "Take it out, and make a new one where it came from; the recipe can name a variable (`api_key_variable`) "
+            "instead.",
+        )
 
 
 def _words(value: Any, where: str) -> Iterator[tuple[str, str]]:
