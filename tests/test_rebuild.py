@@ -351,9 +351,50 @@ def test_other_bytes_with_the_same_rows_are_told_apart_from_other_rows(
     assert code == 0
     assert f"Published with datasketch 0.1 (here {version('datasketch')})." in told
     pq.write_table(table.slice(1), tmp_path / "less.parquet")
-    assert "rows, and" in parquet_difference(path, tmp_path / "less.parquet")
+    assert "rows, and" in parquet_difference([path], [tmp_path / "less.parquet"])
     pq.write_table(table.drop_columns(["row_id"]), tmp_path / "less.parquet")
-    assert parquet_difference(path, tmp_path / "less.parquet") == "its columns differ: row_id"
+    assert parquet_difference([path], [tmp_path / "less.parquet"]) == "its columns differ: row_id"
+
+
+def test_files_that_end_elsewhere_hold_the_same_split(
+    published: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import pyarrow.parquet as pq
+
+    files = [published / "traces" / f"train-0000{number}.parquet" for number in range(2)]
+    table = pq.read_table(files[0])
+
+    def published_as(first: int, second: int) -> None:
+        for path, part in zip(files, (table.slice(0, first), table.slice(second)), strict=True):
+            pq.write_table(part, path)
+            listed_anew(published, f"traces/{path.name}")
+        manifest = orjson.loads((published / "cai.json").read_bytes())
+        (published / "cai.json").write_bytes(orjson.dumps({**manifest, "pyarrow": "1.2.3"}))
+
+    published_as(2, 2)
+    code, told = _told(published, capsys)
+    assert (code, "row by row; the bytes of 2 of" in told) == (0, True), told
+    published_as(2, 3)
+    code, told = _told(published, capsys)
+    assert code == 1
+    rows = table.num_rows
+    assert f"traces/train-00000.parquet: it has {rows:,} rows, and {rows - 1:,} were published" in told
+    table = table.set_column(0, table.schema.field(0), [[*table.column(0).to_pylist()[:-1], "another"]])
+    published_as(2, 2)
+    code, told = _told(published, capsys)
+    assert code == 1
+    assert f"train-00001.parquet: row {rows} of the split differs in {table.column_names[0]}" in told
+
+
+def test_labels_with_other_names_are_other_content(published: Path, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    path = published / "sft" / "train-00000.parquet"
+    table = pq.read_table(path)
+    names = table.schema.metadata[b"huggingface"].replace(b'"chosen","rejected"', b'"rejected","chosen"')
+    assert names != table.schema.metadata[b"huggingface"]
+    pq.write_table(table.replace_schema_metadata({b"huggingface": names}), tmp_path / "other.parquet")
+    assert "names of labels" in parquet_difference([path], [tmp_path / "other.parquet"])
 
 
 DAMAGE = (

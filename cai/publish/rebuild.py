@@ -11,7 +11,7 @@ What this module does not know: how files are fetched and checked (fetch.py), th
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import zip_longest
@@ -32,6 +32,8 @@ from cai.store import Store
 NOT_OF_THE_DATASET = (CARD, MANIFEST, "comparison.json", "report.html", "report.md")
 FOLDERS_BESIDE = ("run", "review")
 BATCH_ROWS = 1000
+FEATURES = b"huggingface"
+"""Under this key a file's schema holds its features for `datasets` (cai/dataset/column.py)."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def rebuild(published: Published, folder: Path) -> Rebuilt:
         if path.is_file() and path.name != CARD
     }
     listed = [path for path in published.manifest.files if is_of_the_dataset(path)]
-    files = [_compare(path, made.get(path), published) for path in sorted({*listed, *made})]
+    files = _compare(listed, made, published)
     versions = versions_differ(published.manifest, versions_here())
     return Rebuilt(
         tuple(files),
@@ -125,41 +127,79 @@ def _build(published: Published, folder: Path) -> DatasetSummary:
 # ---------------------------------------------------------------------- comparing
 
 
-def _compare(path: str, made: Path | None, published: Published) -> RebuiltFile:
-    listed = published.manifest.files.get(path)
-    if made is None:
-        return RebuiltFile(path, False, "it was published, and is not made now")
-    if listed is None:
-        return RebuiltFile(path, False, "it is made now, and was not published")
-    if sha256_of(made) == listed["sha256"]:
-        return RebuiltFile(path, True)
-    then = published.folder / path
-    if path.endswith(".parquet"):
-        return RebuiltFile(path, False, parquet_difference(then, made))
-    if path.endswith(".json"):
-        return RebuiltFile(path, False, _json_difference(then, made))
-    return RebuiltFile(path, False, _line_difference(then, made))
+def _compare(listed: Iterable[str], made: Mapping[str, Path], published: Published) -> list[RebuiltFile]:
+    """Each file that was published or is made now. Parquet is compared split by split: another version
+    that packs otherwise ends files elsewhere."""
+    splits: dict[str, str] = {}
+    files = []
+    for path in sorted({*listed, *made}):
+        told = published.manifest.files.get(path)
+        now = made.get(path)
+        if told is not None and now is not None and sha256_of(now) == told["sha256"]:
+            files.append(RebuiltFile(path, True))
+        elif path.endswith(".parquet"):
+            split = path.rpartition("-")[0]
+            if split not in splits:
+                splits[split] = _split_difference(split, listed, made, published)
+            files.append(RebuiltFile(path, False, splits[split]))
+        else:
+            files.append(RebuiltFile(path, False, _difference(path, told is not None, now, published)))
+    return files
 
 
-def parquet_difference(then: Path, now: Path) -> str:
-    """The first difference of two Parquet files' contents, in words; empty where they hold the same."""
+def _difference(path: str, was: bool, now: Path | None, published: Published) -> str:
+    if now is None:
+        return "it was published, and is not made now"
+    if not was:
+        return "it is made now, and was not published"
+    compare = _json_difference if path.endswith(".json") else _line_difference
+    return compare(published.folder / path, now)
+
+
+def _split_difference(
+    split: str, listed: Iterable[str], made: Mapping[str, Path], published: Published
+) -> str:
+    def of(paths: Iterable[str]) -> list[str]:
+        return sorted(path for path in paths if path.rpartition("-")[0] == split)
+
+    then, now = [published.folder / path for path in of(listed)], [made[path] for path in of(made)]
+    if not now:
+        return "it was published, and is not made now"
+    if not then:
+        return "it is made now, and was not published"
+    return parquet_difference(then, now)
+
+
+def parquet_difference(then: Sequence[Path], now: Sequence[Path]) -> str:
+    """The first difference of two splits' contents, in words; empty where they hold the same.
+
+    `then`, `now`: the files of a split, in order.
+    """
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(then) as one, pq.ParquetFile(now) as two:
-        if not one.schema_arrow.equals(two.schema_arrow, check_metadata=False):
-            return f"its columns differ: {', '.join(_columns_apart(one.schema_arrow, two.schema_arrow))}"
-        if one.metadata.num_rows != two.metadata.num_rows:
-            return f"it has {two.metadata.num_rows:,} rows, and {one.metadata.num_rows:,} were published"
-        for number, (before, after) in enumerate(zip_longest(_rows(one), _rows(two)), start=1):
-            if before != after:
-                columns = [name for name in before if before[name] != after[name]]
-                return f"row {number:,} differs in {', '.join(columns)}"
+    one, two = (pq.read_schema(files[0]) for files in (then, now))
+    if not one.equals(two, check_metadata=False):
+        return f"its columns differ: {', '.join(_columns_apart(one, two))}"
+    if (one.metadata or {}).get(FEATURES) != (two.metadata or {}).get(FEATURES):
+        return "what it tells `datasets` of its columns differs (the names of labels, say)"
+    rows = [sum(pq.read_metadata(path).num_rows for path in files) for files in (then, now)]
+    if rows[0] != rows[1]:
+        return f"it has {rows[1]:,} rows, and {rows[0]:,} were published"
+    where = " of the split" if max(len(then), len(now)) > 1 else ""
+    for number, (before, after) in enumerate(zip_longest(_rows(then), _rows(now)), start=1):
+        if before != after:
+            columns = [name for name in before if before[name] != after[name]]
+            return f"row {number:,}{where} differs in {', '.join(columns)}"
     return ""
 
 
-def _rows(file: Any) -> Iterator[dict[str, Any]]:
-    for batch in file.iter_batches(batch_size=BATCH_ROWS):
-        yield from batch.to_pylist()
+def _rows(files: Iterable[Path]) -> Iterator[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    for path in files:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=BATCH_ROWS):
+                yield from batch.to_pylist()
 
 
 def _columns_apart(one: Any, two: Any) -> list[str]:
