@@ -209,6 +209,28 @@ def test_every_split_that_is_named_after_train_is_trained_on(tmp_path: Path) -> 
     assert summary_of(tmp_path)["configs"]["preferences"] == {"test_prefs": 1, "train_prefs": 1, "trainer": 1}
 
 
+def test_prompts_that_go_on_from_each_other_are_counted_and_kept(tmp_path: Path) -> None:
+    def talk(number: int, split: str, *texts: str) -> Row:
+        roles = ("user", "assistant")
+        return row(number, split, prompt=tuple(Turn(roles[n % 2], text) for n, text in enumerate(texts)))  # type: ignore[arg-type]
+
+    more = "something quite different that takes many words to say and to hear"
+    rows = [
+        talk(0, "train", "One?", "Two.", more),  # goes on from the test row 3
+        talk(1, "train", " Three?"),  # the test row 4 goes on from it
+        talk(2, "train", "Three?", "Two.", more),  # begins as row 4 does, and is no part of it
+        talk(3, "test", "one? "),
+        talk(4, "test", "Three?", "Four.", more),
+        talk(5, "train", "ONE?"),  # the same as the test row 3
+        talk(6, "train", "One?", "Two."),  # ends with the assistant: goes on from the test row 3
+    ]
+    found = build(tmp_path, rows, [outcome(made, human(made, 0.9)) for made in rows]).leaks
+    assert [leak.row_id for leak in found.leaks] == ["row-000005"]
+    assert found.continued == 3
+    assert summary_of(tmp_path)["leakage"]["continued"] == 3
+    assert len(ids(tmp_path, "preferences")) == 4
+
+
 def test_two_short_prompts_are_near_only_where_they_are_the_same() -> None:
     assert len(word_runs(["hello"])) == 1
     assert len(word_runs(["a", "b"])) == 1

@@ -3,7 +3,8 @@
 The same: equal turns, but for case and white space. Nearly: of the runs of three words that either
 prompt has (system turns aside), at least NEAR are in both; punctuation is no part of a word, and
 where writing has no spaces each character is one. `train`, and what begins so (`train_prefs`), are
-trained on; all other splits are held out. MinHash finds the candidates (BANDS bands
+trained on; all other splits are held out. A prompt that goes on from another, and says too much more
+to be nearly the same, is counted and no leak: many a conversation begins with "hi". MinHash finds the candidates (BANDS bands
 of BAND_ROWS rows, and an estimate of at least NEAR - SLACK: of pairs at 0.8 one in some 10,000 is
 missed, of those above hardly any), and each is then checked on its words. Held-out prompts are kept
 in memory PROMPTS_AT_ONCE at a time, so that any number needs the same memory; more of them need more
@@ -63,11 +64,13 @@ class Leak:
 
 @dataclass(frozen=True)
 class Leaks:
-    """What was found; `trained`, `held_out`: how many prompts were compared. `leaks` in source order."""
+    """What was found; `trained`, `held_out`: how many prompts were compared. `leaks` in source order;
+    `continued`: further rows of `train` that go on from a held-out prompt, turn for turn, or the reverse."""
 
     trained: int = 0
     held_out: int = 0
     leaks: tuple[Leak, ...] = ()
+    continued: int = 0
 
     @property
     def rows(self) -> frozenset[str]:
@@ -77,10 +80,13 @@ class Leaks:
 
 @dataclass(frozen=True)
 class _Prompt:
+    """`exact`: digest of its turns; `begins`: of those up to each earlier turn of the human."""
+
     row_id: str
     split: str
     line: int | None
     exact: str
+    begins: tuple[str, ...]
     hashes: Hashes
 
 
@@ -94,6 +100,7 @@ def find_leaks(traces: Path, splits: Sequence[str]) -> Leaks:
     if not trains or not others:
         return Leaks()
     found: dict[int, Leak] = {}
+    continued: set[int] = set()
     trained = held_out = 0
     waiting = _prompts(traces, others)
     while chunk := list(islice(waiting, PROMPTS_AT_ONCE)):
@@ -106,7 +113,10 @@ def find_leaks(traces: Path, splits: Sequence[str]) -> Leaks:
             before = found.get(number)
             if leak is not None and (before is None or leak.similarity > before.similarity):
                 found[number] = leak
-    return Leaks(trained, held_out, tuple(leak for _, leak in sorted(found.items())))
+            if index.goes_on(prompt):
+                continued.add(number)
+    leaks = tuple(leak for _, leak in sorted(found.items()))
+    return Leaks(trained, held_out, leaks, len(continued - found.keys()))
 
 
 def is_train(split: str) -> bool:
@@ -120,6 +130,7 @@ class _Index:
 
     prompts: list[_Prompt]
     _exact: dict[str, _Prompt] = field(init=False)
+    _begins: frozenset[str] = field(init=False)
     _near: Any = field(init=False)
     _signatures: NDArray[np.uint32] = field(init=False)
 
@@ -127,6 +138,7 @@ class _Index:
         from datasketch import MinHashLSH
 
         self._exact = {prompt.exact: prompt for prompt in reversed(self.prompts)}
+        self._begins = frozenset(begun for prompt in self.prompts for begun in prompt.begins)
         self._near = MinHashLSH(num_perm=BANDS * BAND_ROWS, params=(BANDS, BAND_ROWS))
         self._signatures = np.empty((len(self.prompts), BANDS * BAND_ROWS), np.uint32)
         with self._near.insertion_session() as session:
@@ -146,6 +158,10 @@ class _Index:
             if similarity >= NEAR and (best is None or similarity > best[0]):
                 best = (similarity, number)
         return None if best is None else _leak(prompt, self.prompts[best[1]], "near", best[0])
+
+    def goes_on(self, prompt: _Prompt) -> bool:
+        """Whether the prompt begins with a held-out one, or a held-out one with it."""
+        return prompt.exact in self._begins or any(begun in self._exact for begun in prompt.begins)
 
     def _candidates(self, signature: Any) -> list[int]:
         """The prompts that may be near, in order."""
@@ -195,8 +211,11 @@ def _prompt(row: dict[str, Any], split: str) -> _Prompt:
     turns = [[turn["role"], " ".join(turn["content"].casefold().split())] for turn in row["prompt"]]
     said = " ".join(text for role, text in turns if role != "system")
     words = _WORD.findall(said) or said.split()
-    exact = digest("cai.prompt.v1", turns)
-    return _Prompt(row["row_id"], split, row["line"], exact, word_runs(words))
+    begins = [
+        place for place, (role, _) in enumerate(turns, start=1) if role == "user" and place < len(turns)
+    ]
+    *begun, exact = (digest("cai.prompt.v1", turns[:end]) for end in (*begins, len(turns)))
+    return _Prompt(row["row_id"], split, row["line"], exact, tuple(begun), word_runs(words))
 
 
 def word_runs(words: Sequence[str]) -> Hashes:

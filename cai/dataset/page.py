@@ -98,7 +98,8 @@ def _withheld(summary: DatasetSummary) -> Iterator[str]:
         yield ""
         yield (
             f"Rows of `train` whose prompt another split has: {kinds.count('exact')} the same, "
-            f"{kinds.count('near')} nearly; in the configs to train on they are {done}."
+            f"{kinds.count('near')} nearly; in the configs to train on they are {done}. Further rows that go on "
+            f"from a prompt of another split, or it from theirs: {summary.leaks.continued}, all kept."
         )
     for config, splits in summary.withheld.items():
         counts = [

@@ -18,7 +18,8 @@ Written as `dataset/summary.json`:
     human_labelled     config -> rows that nobody judged, mixed in with the human's label
     leakage            rule ("drop", "report"); threshold, words (leakage.py); trained, held_out: prompts
                        compared; exact, near: rows of train whose prompt another split has, the same or
-                       nearly; examples: [row of train, row of the other split, similarity] (all of them
+                       nearly; continued: further rows of train that go on from a prompt of another
+                       split, or the reverse (never dropped); examples: [row of train, row of the other split, similarity] (all of them
                        are in leaked.jsonl)
     withheld           config -> split -> leaked, over_ratio -> rows taken out again (withhold.py)
     mixed              config -> split -> pattern -> rows in the config of the subsets that `mix` names
@@ -178,5 +179,6 @@ class DatasetSummary:
             "held_out": self.leaks.held_out,
             "exact": kinds["exact"],
             "near": kinds["near"],
+            "continued": self.leaks.continued,
             "examples": [[leak.row_id, leak.like, leak.similarity] for leak in shown],
         }
