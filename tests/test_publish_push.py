@@ -166,6 +166,19 @@ def test_a_branch_has_versions_and_tags_of_its_own(server: HubServer) -> None:
     assert commits(server, "main") == 1
 
 
+def test_a_file_that_changes_under_a_push_stops_it(server: HubServer, tmp_path: Path) -> None:
+    path = tmp_path / "train-00000.parquet"
+    path.write_bytes(b"one" * 400)
+    parcel = Parcel()
+    file = PublishedFile("revisions/train-00000.parquet", path)
+    parcel.files.append(file)
+    parcel(())
+    path.write_bytes(b"two" * 400)
+    with pytest.raises(PublishError, match="changed while it was made ready"):
+        push(client(server), Target(), parcel)
+    assert commits(server) == 0
+
+
 def test_a_branch_of_what_is_on_main_already_is_made(server: HubServer) -> None:
     first = push(client(server), Target(), Parcel())
     done = push(client(server), Target("trial"), Parcel())

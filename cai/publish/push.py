@@ -289,6 +289,12 @@ class _Push:
             )
             for file in changed
         ]
+        for file, addition in zip(changed, additions, strict=True):
+            if addition.upload_info.sha256.hex() != file.sha256:
+                raise PublishError(
+                    f"{file.path} changed while it was made ready to be pushed.",
+                    "Wait until nothing writes to the run, and type the same command again.",
+                )
         self.hub.upload(additions, self.target.branch, self.target.pull)
         commit, pull = self.hub.trying(lambda: self._commit(additions))
         last = self.manifest.changelog[-1]
