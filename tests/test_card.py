@@ -211,7 +211,15 @@ def test_how_a_model_was_addressed_is_told(made: Read) -> None:
 
 
 def test_what_was_taken_out_and_mixed_in_is_counted(made: Read) -> None:
-    leaks = {"rule": "drop", "threshold": 0.8, "words": 3, "held_out": 4, "exact": 1, "near": 2}
+    leaks = {
+        "rule": "drop",
+        "threshold": 0.8,
+        "words": 3,
+        "held_out": 4,
+        "exact": 1,
+        "near": 2,
+        "continued": 6,
+    }
     summary = {
         **made.facts.summary,
         "leakage": leaks,
@@ -219,10 +227,12 @@ def test_what_was_taken_out_and_mixed_in_is_counted(made: Read) -> None:
         "excluded": {"no_prompt": 3},
         "withheld": {"sft": {"train": {"leaked": 3, "over_ratio": 5}}},
         "mixed": {"sft": {"train": {"helpful-*": 7}}, "preferences": {"train": {"helpful-*": 8}}},
-        "settings": {**made.facts.summary["settings"], "mix": {"helpful-*": 0.2}},
+        "settings": {**made.facts.summary["settings"], "mix": {"helpful-*": 0.2}, "mix_sft": True},
     }
     text = card(replace(made.facts, summary=summary), REPO, made.statements)
     for part in (
+        "In 6 rows of `train` besides these, the prompt goes on from that of another split",
+        "Rows of it without `of` were mixed in: their completion is the response that the human preferred.",
         "in 1 row of `train` the prompt is that of a row of another split, in 2 rows nearly",
         "these were taken out of the configs to train on",
         "| `no_prompt` | 3 |",

@@ -114,8 +114,18 @@ def shape(facts: CardFacts) -> Markdown:
                 f"{_rows(mixed).capitalize()} of it {'was' if mixed == 1 else 'were'} mixed in and not judged: the order is "
                 "the human's (`labelled_by`), and there is no probability."
             )
+        reviewed = facts.summary["settings"].get("reviewed", 0)
+        if reviewed:
+            parts.append(
+                f"{_rows(reviewed).capitalize()} {'was' if reviewed == 1 else 'were'} reviewed by people who saw neither "
+                "label: `person_prefers_chosen` is what they say where they decide, and `review/` holds their answers."
+            )
     if "sft" in facts.configs:
         parts.append("In `sft`, earlier turns of the assistant stand in the prompt, and carry no loss.")
+        if facts.summary.get("settings", {}).get("mix_sft") and (facts.summary.get("mixed") or {}).get("sft"):
+            parts.append(
+                "Rows of it without `of` were mixed in: their completion is the response that the human preferred."
+            )
     if "traces" in facts.configs:
         parts.append("`traces` has, for every source row, all that was asked and answered.")
     return Markdown(" ".join(parts))
@@ -171,6 +181,11 @@ def _splits(found: Mapping[str, Any]) -> Iterator[Markdown]:
             f"split, in {_rows(leaks['near'])} nearly (at least {leaks['threshold']:g} of their runs of {leaks['words']} words in "
             f"common); these {done}."
         )
+        if leaks.get("continued"):
+            yield Markdown(
+                f"In {_rows(leaks['continued'])} of `train` besides these, the prompt goes on from that of another split, or that "
+                "from it, turn for turn; they stay."
+            )
     rows = []
     for config, splits in (found.get("withheld") or {}).items():
         for split, reasons in splits.items():
