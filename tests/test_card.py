@@ -227,7 +227,12 @@ def test_what_was_taken_out_and_mixed_in_is_counted(made: Read) -> None:
         "excluded": {"no_prompt": 3},
         "withheld": {"sft": {"train": {"leaked": 3, "over_ratio": 5}}},
         "mixed": {"sft": {"train": {"helpful-*": 7}}, "preferences": {"train": {"helpful-*": 8}}},
-        "settings": {**made.facts.summary["settings"], "mix": {"helpful-*": 0.2}, "mix_sft": True},
+        "settings": {
+            **made.facts.summary["settings"],
+            "mix": {"helpful-*": 0.2},
+            "mix_sft": True,
+            "reviewed": 2,
+        },
     }
     text = card(replace(made.facts, summary=summary), REPO, made.statements)
     for part in (
@@ -239,6 +244,7 @@ def test_what_was_taken_out_and_mixed_in_is_counted(made: Read) -> None:
         "| `sft` | `train` | another split has its prompt | 3 |",
         "| `sft` | `train` | beyond the ratio of mixing | 5 |",
         "| `sft` | `train` | `helpful-*` | 7 |",
+        "2 rows were reviewed by people who saw neither label: `person_prefers_chosen` is what they say",
         "8 rows of it were mixed in and not judged: the order is the human's (`labelled_by`)",
         "Rows of `helpful-*` are mixed into the configs to train on, at most 0.2 for each row of the others.",
         "In 1 row the models were not shown the oldest turns",
