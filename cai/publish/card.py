@@ -5,7 +5,7 @@ from a template (card.md.j2, or a person's own file) that is given prepared piec
 template runs in jinja2's sandbox and sees no other file; all that it places is escaped. Equal facts and an
 equal changelog give an equal card: no clock is in it.
 
-What this module does not know: how a piece is worded (card_words.py, card_figures.py), the Hub.
+What this module does not know: how a piece is worded (card_words.py, card_figures.py, card_rights.py), the Hub.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import jinja2.sandbox
 from ruamel.yaml import YAML
 
 from cai.errors import PublishError, TemplateError
-from cai.publish import card_figures, card_words
+from cai.publish import card_figures, card_rights, card_words
 from cai.publish.facts import CardFacts
 from cai.publish.hub_values import metadata_mistakes, size_category
 from cai.publish.markdown_text import Markdown, code, placed, plain, table
@@ -180,10 +180,10 @@ def _pieces(
         "figures": card_figures.figures(facts),
         "limits": card_figures.limits(facts, scanned),
         "biases": card_figures.biases(facts.comparison),
-        "cost": card_figures.cost(facts, said),
-        "licence": card_figures.rights(facts, said),
+        "cost": card_rights.cost(facts, said),
+        "licence": card_rights.rights(facts, said),
         "rebuild": _rebuild(repo, with_store),
-        "citations": card_figures.citations(facts),
+        "citations": card_rights.citations(facts),
         "changelog": _changelog(changelog),
     }
 

@@ -1,4 +1,4 @@
-"""The card's words about what came of a run: configs, accounts, figures, limits, cost, terms.
+"""The card's words about what came of a run: configs, accounts, figures, limits.
 
 What was not measured is said to be missing, or left out; no sentence here is an estimate.
 
@@ -15,12 +15,10 @@ from cai.compare import Comparison
 from cai.dataset.column import Column
 from cai.dataset.schema import ABOUT, TRAINERS, columns
 from cai.publish.facts import CardFacts
-from cai.publish.markdown_text import Markdown, code, plain, sentences, summary, table, word
-from cai.publish.rights import Statements, model_terms
+from cai.publish.markdown_text import Markdown, plain, sentences, summary, table, word
 from cai.publish.scan import ScanReport
 from cai.report import markdown, numbers
 
-LICENCES = "https://huggingface.co/docs/hub/repositories-licenses"
 _BIASES = {
     "longer": "the longer response",
     "refusal": "the one that refuses, where one does",
@@ -332,80 +330,3 @@ def warning(facts: CardFacts) -> Markdown:
         "out for that.",
         both,
     )
-
-
-# ---------------------------------------------------------------------- cost, rights
-
-
-def cost(facts: CardFacts, statements: Statements) -> Markdown:
-    """What it took, as far as it was counted or is stated."""
-    rows = [[c.stage or "other", c.answers, c.prompt_tokens, c.completion_tokens] for c in facts.costs]
-    total = [
-        sum(getattr(c, name) for c in facts.costs)
-        for name in ("answers", "prompt_tokens", "completion_tokens")
-    ]
-    rows += [[Markdown("**all**"), *total]] if rows else []
-    counted = table(["stage", "answers", "tokens read", "tokens written"], rows, numbers=[1, 2, 3])
-    reused = " Answers taken over from other runs are counted." if facts.recipe.run.reuse else ""
-    note = f"All answers in the run's store, earlier generations among them, with tokens as the engines counted.{reused}"
-    parts = [*([counted, note] if counted else []), _spent(statements)]
-    return Markdown("\n\n".join(parts))
-
-
-def _spent(statements: Statements) -> str:
-    """GPU-hours and energy, which only the publisher can know."""
-    hours, energy = statements.gpu_hours, statements.energy_kwh
-    if hours is None and energy is None:
-        return "GPU-hours and energy were not recorded."
-    said = [
-        "GPU-hours were not recorded." if hours is None else f"{hours:g} GPU-hours, as the publisher states.",
-        "Energy was not recorded." if energy is None else f"{energy:g} kWh, as the publisher states.",
-    ]
-    return " ".join(said)
-
-
-def rights(facts: CardFacts, statements: Statements) -> list[Markdown]:
-    """Licences of data, of the source, of the wording; the models' terms."""
-    made = [_licence(facts, statements)]
-    named = {source.name: source.licences for source in facts.sources if source.licences}
-    for name, held in named.items():
-        made.append(Markdown(f"{word(name)}: {', '.join(word(item) for item in held)}."))
-    for terms in model_terms(facts, statements):
-        said = terms.stated or (terms.family.outputs if terms.family is not None else "")
-        by = "as the publisher states" if terms.stated else ""
-        where = terms.family.source if terms.family is not None and not terms.stated else ""
-        source_ = f" ([terms]({where}))" if where.startswith("https://") else ""
-        made.append(
-            sentences(
-                Markdown(f"{word(terms.model)}{', ' + by if by else ''}:"),
-                said or "its terms are not stated.",
-                Markdown(source_.strip()),
-            )
-        )
-    return made
-
-
-def _licence(facts: CardFacts, statements: Statements) -> Markdown:
-    found = statements.licences(facts)
-    if not found:
-        return plain("No licence is stated for this dataset.")
-    from_source = (
-        ", as the publisher states" if statements.licence is not None else ", carried over from the source"
-    )
-    name = f" ({plain(statements.licence_name)})" if statements.licence_name else ""
-    return Markdown(f"This dataset: {', '.join(word(item) for item in found)}{name}{from_source}.")
-
-
-def citations(facts: CardFacts) -> Markdown:
-    """What to cite: the sources and the method."""
-    known = [str(source.known["citation"]) for source in dict.fromkeys(facts.sources) if source.known]
-    return code("\n".join([*dict.fromkeys(known), CONSTITUTIONAL_AI]), "bibtex")
-
-
-CONSTITUTIONAL_AI = """@article{bai2022constitutional,
-  title = {Constitutional AI: Harmlessness from AI Feedback},
-  author = {Bai, Yuntao and Kadavath, Saurav and Kundu, Sandipan and Askell, Amanda and Kernion, Jackson and Jones, Andy and Chen, Anna and Goldie, Anna and Mirhoseini, Azalia and McKinnon, Cameron and others},
-  journal = {arXiv preprint arXiv:2212.08073},
-  year = {2022}
-}
-"""
