@@ -420,6 +420,15 @@ def test_a_source_that_not_everybody_may_read_blocks_a_public_push_alone(
     assert not any(item.blocks for item in findings(facts, read_sound.statements))
 
 
+def test_a_source_of_the_hub_that_nobody_could_ask_about_blocks_a_public_push_alone(read_sound: Read) -> None:
+    source = replace(read_sound.facts.sources[0], hub="org/rows", name="org/rows", reach="unknown")
+    facts = replace(read_sound.facts, sources=(source,))
+    public = replace(read_sound.statements, private=False)
+    assert [item.name for item in findings(facts, public) if item.blocks] == ["source-not-checked"]
+    assert not any(item.blocks for item in findings(facts, read_sound.statements))
+    assert not any(item.blocks for item in findings(read_sound.facts, public))  # local files of no name
+
+
 def test_a_folder_beside_the_recipe_is_no_dataset_of_the_hub(read_sound: Read, tmp_path: Path) -> None:
     section = read_sound.facts.recipe.sources[0].model_copy(
         update={"kind": "hub", "path": None, "repo": "own/rows"}

@@ -17,7 +17,8 @@ stands on the card. The thresholds are the recipe's `publish` section, which can
     principles-without-licence    wordings whose licence their source does not state
     secrets, emails, phone-numbers   found in what a model wrote and not in the source
     private-source           rows that not everybody may read, to be pushed for everybody
-    source-not-checked       nobody could tell who may read the source (does not block)
+    source-not-checked       nobody could tell who may read the source (blocks where it is one of the
+                             Hub, to be pushed for everybody)
     secret-in-recipe         the published recipe, a principle or a template holds a key or a token
 
 What this module does not know: licences and terms (rights.py), how a card is written, how anything is

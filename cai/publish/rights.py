@@ -185,8 +185,10 @@ def _sources(facts: CardFacts, private: bool) -> Iterator[Finding]:
         elif source.reach == "unknown":
             yield Finding(
                 "source-not-checked",
-                False,
+                bool(source.hub)
+                and not private,  # it may be private, and its rows would be open to everybody
                 f"Who may read {source.name} could not be told"
                 + (": it was read from local files." if not source.hub else ": the Hub could not be asked."),
-                "Make sure that its rows may be passed on.",
+                "Make sure that its rows may be passed on"
+                + (", and force this with a reason." if source.hub and not private else "."),
             )
