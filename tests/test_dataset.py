@@ -15,7 +15,7 @@ import pytest
 
 from cai.conversation import Turn
 from cai.dataset import CONFIGS, arrow_schema, build_dataset, label
-from cai.errors import StoreError
+from cai.errors import RunError, StoreError
 from cai.outcome import Outcome, outcome_digest
 from cai.source import Excluded, Row
 from cai.store import Store
@@ -373,6 +373,28 @@ def test_a_build_that_fails_leaves_the_old_dataset_as_it_was(tmp_path: Path) -> 
         build_dataset(tmp_path, recipe(), GENERATION, items, store)
     assert digests(tmp_path / "dataset") == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dataset", "store"]
+
+
+def test_two_builds_at_the_same_time_never_mix(tmp_path: Path) -> None:
+    rows, done = [row(number) for number in range(3)], []
+    for made in rows:
+        done.append(outcome(made, human(made, 0.9)))
+    build(tmp_path, rows, done)
+    before = digests(tmp_path / "dataset")
+
+    def another() -> Iterator[Row]:
+        yield rows[0]
+        with pytest.raises(RunError, match="Another process builds"):
+            build_dataset(tmp_path, recipe(), GENERATION, rows, store)
+        yield from rows[1:]
+
+    (tmp_path / ".dataset-new" / "traces").mkdir(parents=True)  # of a build that was killed
+    (tmp_path / ".dataset-new" / "traces" / "train-00000.parquet").write_bytes(b"half")
+    (tmp_path / ".dataset-new" / "excluded.jsonl").write_bytes(b"half")
+    with Store(tmp_path / "store") as store:
+        build_dataset(tmp_path, recipe(), GENERATION, another(), store)
+    assert digests(tmp_path / "dataset") == before
+    assert not list(tmp_path.glob(".dataset*"))
 
 
 def test_every_config_has_exactly_the_columns_that_are_described(tmp_path: Path) -> None:

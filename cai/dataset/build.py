@@ -16,6 +16,8 @@ What this module does not know: engines, templates, statistics, clocks.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -54,7 +56,8 @@ def build_dataset(
     are now, not as they were frozen.
     A noise floor that was measured (`noise.json`) raises the tie threshold; what people answered to a
     review (`review/`) stands beside the labels.
-    Raises: StoreError for an outcome of another form, RunError for an unreadable noise floor,
+    Raises: StoreError for an outcome of another form, RunError for an unreadable noise floor or where
+    another process builds it at the same time,
     ReviewError for an unreadable review, SourceError, OSError.
     """
     making = _making(run_folder, recipe)
@@ -185,21 +188,46 @@ class _Files:
 
 @contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
-    """A new folder that takes the place of `folder` if all goes well."""
+    """A new folder that takes the place of `folder` if all goes well.
+
+    Raises: RunError where another process builds this dataset at the same time.
+    """
     new = folder.with_name(f".{folder.name}-new")
     old = folder.with_name(f".{folder.name}-old")
-    for left in (new, old):
-        shutil.rmtree(left, ignore_errors=True)
-    new.mkdir(parents=True)
+    new.mkdir(parents=True, exist_ok=True)
+    with _alone(new):
+        shutil.rmtree(old, ignore_errors=True)
+        for left in list(new.iterdir()):  # of a build that was killed
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        try:
+            yield new
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process alone; a process that is killed lets go. Raises: RunError."""
+    held = os.open(folder, os.O_RDONLY)
     try:
-        yield new
-    except BaseException:
-        shutil.rmtree(new, ignore_errors=True)
-        raise
-    if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = folder.exists() and os.path.samestat(os.fstat(held), folder.stat())
+        except BlockingIOError:
+            mine = False
+        if not mine:
+            raise RunError(
+                f"Another process builds the dataset of {folder.parent.name} just now.",
+                "Wait until it is done.",
+            )
+        yield
+    finally:
+        os.close(held)
 
 
 def _add(item: Row | Excluded, making: _Making, summary: DatasetSummary, files: _Files, store: Store) -> None:
