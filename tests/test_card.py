@@ -122,6 +122,8 @@ def test_a_dataset_that_two_sources_are_read_from_is_told_of_once(made: Read) ->
     two = replace(one, kind="red-team")
     text = card(replace(made.facts, sources=(one, two)), REPO, Statements())
     assert text.count("offensive and upsetting") == 1
+    assert "may be harmful, false or offensive as well;" in text
+    assert "may be harmful, false or offensive; nothing" in card(made.facts, REPO, Statements())
     assert text.count("- `Anthropic/hh-rlhf`: `mit`.") == 1
 
 

@@ -326,7 +326,7 @@ def warning(facts: CardFacts) -> Markdown:
         both = f"The judge rates both responses as harmful in {numbers.rate_text(harm.both)} of the pairs."
     return sentences(
         *known,
-        "Rejected responses, critiques and revisions may be harmful, false or offensive as well; nothing was filtered "
-        "out for that.",
+        f"Rejected responses, critiques and revisions may be harmful, false or offensive{' as well' if known else ''}; "
+        "nothing was filtered out for that.",
         both,
     )
