@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cai.conversation import Turn
-from cai.dataset.leakage import find_leaks, word_runs
+from cai.dataset.leakage import find_leaks, is_train, word_runs
 from cai.digest import draw
 from cai.outcome import Outcome
 from cai.recipe import Recipe
@@ -229,6 +229,13 @@ def test_prompts_that_go_on_from_each_other_are_counted_and_kept(tmp_path: Path)
     assert found.continued == 3
     assert summary_of(tmp_path)["leakage"]["continued"] == 3
     assert len(ids(tmp_path, "preferences")) == 4
+
+
+@pytest.mark.parametrize("split", ["train", "Train", "train_prefs", "train-sft", "train2", "train.v1"])
+def test_a_split_to_train_on(split: str) -> None:
+    assert is_train(split)
+    assert not is_train(f"un{split}")
+    assert not any(is_train(other) for other in ("trainer", "training", "test", "test_train", ""))
 
 
 def test_two_short_prompts_are_near_only_where_they_are_the_same() -> None:

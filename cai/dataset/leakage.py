@@ -121,7 +121,7 @@ def find_leaks(traces: Path, splits: Sequence[str]) -> Leaks:
 
 def is_train(split: str) -> bool:
     """Whether a split is one to train on: `train`, or of that kind, as in `train_prefs`."""
-    return re.split(r"[\W_]", split, maxsplit=1)[0] == "train"
+    return re.match(r"train(?![^\W\d_])", split, re.IGNORECASE) is not None
 
 
 @dataclass
