@@ -97,7 +97,8 @@ def terms(names: list[str], features: Floats, first: NDArray[np.bool_], cluster:
     kept = [index for index in range(len(names)) if np.count_nonzero(features[:, index]) >= LEAST_PER_TERM]
     if not kept or len(first) < LEAST_PER_TERM * len(kept):
         return ()
-    found = regression.fit(features[:, kept], first, cluster)
+    chosen = features if len(kept) == len(names) else features[:, kept]
+    found = regression.fit(chosen, first, cluster)
     if found is None:
         return ()
     made = []

@@ -44,7 +44,7 @@ def predicted(pairs: Table, found: Opinions, second: Bools, seed: int) -> Floats
     features = np.column_stack([whole, principles, length / unit, refusal])
     fold = regression.folds(pairs["cluster"], seed, "label issues")
     first = ~second
-    shown = np.where(second[:, None], -features, features)
+    shown = np.negative(features, out=features, where=second[:, None])
 
     whole_fit = regression.logistic(shown, first, RIDGE)
 

@@ -22,6 +22,8 @@ from cai.digest import draw
 FOLDS = 5
 _STEPS = 50
 _TOLERANCE = 1e-9
+_BLOCK = 1 << 16
+"""Pairs that are multiplied at once: memory beyond the features stays small."""
 _FARTHEST = 30.0
 """A log-odds beyond this says that the labels can be told apart perfectly."""
 
@@ -63,7 +65,10 @@ def logistic(
 
 
 def _information(features: Floats, weight: Floats, ridge: float) -> Floats:
-    made: Floats = features.T @ (features * weight[:, None]) + ridge * np.eye(features.shape[1])
+    made: Floats = ridge * np.eye(features.shape[1])
+    for start in range(0, len(features), _BLOCK):
+        part = features[start : start + _BLOCK]
+        made = made + part.T @ (part * weight[start : start + _BLOCK, None])
     return made
 
 
@@ -76,10 +81,10 @@ def fit(features: Floats, label: Bools, cluster: Ints) -> Fit | None:
     if beta is None:
         return None
     probability = sigmoid(features @ beta)
-    scores = features * (label - probability)[:, None]
+    off = label - probability
     sizes = np.bincount(cluster)
     columns = range(features.shape[1])
-    sums = np.stack([np.bincount(cluster, weights=scores[:, i])[sizes > 0] for i in columns], axis=1)
+    sums = np.stack([np.bincount(cluster, weights=features[:, i] * off)[sizes > 0] for i in columns], axis=1)
     clusters, n = len(sums), len(label)
     if clusters < 2 or n <= features.shape[1]:
         return None
