@@ -451,8 +451,11 @@ def test_what_somebody_else_put_there_is_not_overwritten_unasked(
         push(client(server), Target(), Parcel("second"))
     assert "--force page" in told.value.remedy
     assert commits(server) == 2
-    push(client(server), Target(), Parcel("second"), overwrite=True)
+    done = push(client(server), Target(), Parcel("second"), overwrite="mine is right")
     assert is_whole(server)
+    assert done.changed[-1].startswith(f"Overwritten on the page, for 'mine is right': {what}")
+    assert done.changed == read_manifest(server.files(REPO)[MANIFEST], "").changelog[-1].changed
+    assert push(client(server), Target(), Parcel("second")).what == "unchanged"
 
 
 def test_a_page_that_is_not_cais_is_not_overwritten_unasked(server: HubServer) -> None:

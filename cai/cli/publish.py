@@ -298,7 +298,7 @@ def _push(repo: str, prepared: Prepared, asked: _Asked, console: Console | None)
         prepared.make,
         asked.message,
         prepared.overridden,
-        overwrite=PAGE in asked.forced,
+        overwrite=asked.forced.get(PAGE),
     )
     if console is not None:
         if done.what == "unchanged":

@@ -165,14 +165,14 @@ def _as_pushed(hub: Hub, page: Page, remote: RemoteFile) -> bool:
 
 
 def changelog_with(
-    page: Page, make: Make, forced: Mapping[str, str], today: str | None = None
+    page: Page, make: Make, forced: Mapping[str, str], more: Sequence[str] = (), today: str | None = None
 ) -> tuple[Change, ...]:
-    """The changelog with an entry for what would be pushed now."""
+    """The changelog with an entry for what would be pushed now; `more`: what it says besides."""
     now = make(page.changelog)[1]
     changed = what_changed(page.manifest, now, forced)
     version = page.manifest.version + 1 if page.manifest else 1
     date = today or datetime.now(UTC).date().isoformat()
-    return (*page.changelog, Change(version, date, now.generation, changed, dict(forced)))
+    return (*page.changelog, Change(version, date, now.generation, (*changed, *more), dict(forced)))
 
 
 def push(
@@ -181,11 +181,11 @@ def push(
     make: Make,
     message: str | None = None,
     forced: Mapping[str, str] | None = None,
-    overwrite: bool = False,
+    overwrite: str | None = None,
 ) -> Pushed:
     """Push what `make` makes. `forced`: findings that were overridden, and why; they stand in the changelog.
 
-    `overwrite`: files on the page that are not cai's, or were changed there, give way.
+    `overwrite`: why files on the page that are not cai's, or were changed there, give way; None: they do not.
     Raises: PublishError, HubError and its kinds; in every case the page is as it was, or as pushed.
     """
     hub.must_write()
@@ -195,7 +195,7 @@ def push(
     as_forced = page.forced == dict(forced or {})
     if page.changelog and as_forced and page.holds(same) and not in_the_way:
         return _unchanged(hub, target, page)
-    if in_the_way and not overwrite:
+    if in_the_way and overwrite is None:
         raise PublishError(
             _told(hub, in_the_way), "Look with --diff; to overwrite them: --force page --reason ..."
         )
@@ -204,14 +204,18 @@ def push(
     if target.pull and (known := _proposed(hub, make, forced or {})):
         pull, there = known
         return Pushed("unchanged", pull.url, there.head or "", there.changelog[-1].version, None, ())
-    files, manifest = make(changelog_with(page, make, forced or {}))
+    gone = (f"Overwritten on the page, for {overwrite!r}: {_listed(in_the_way)}.",) if in_the_way else ()
+    files, manifest = make(changelog_with(page, make, forced or {}, gone))
     done = _Push(hub, target, page, make, files, manifest, message, in_the_way).go()
     return replace(done, notes=notes)
 
 
 def _told(hub: Hub, found: Sequence[str]) -> str:
-    shown = "; ".join(found[:5]) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")
-    return f"{hub.url} holds what this push would overwrite or mix with: {shown}."
+    return f"{hub.url} holds what this push would overwrite or mix with: {_listed(found)}."
+
+
+def _listed(found: Sequence[str]) -> str:
+    return "; ".join(found[:5]) + (f"; and {len(found) - 5} more" if len(found) > 5 else "")
 
 
 def _begun(hub: Hub, target: Target, page: Page) -> Page:
