@@ -340,6 +340,9 @@ def main() -> None:
     parser.add_argument("--kill-at", type=float, default=0.4, help="after which share of the calls")
     parser.add_argument("--docs", type=Path, help="write soak.md and soak.svg into this folder")
     parser.add_argument("--only-page", action="store_true", help="measure nothing, make the page")
+    parser.add_argument(
+        "--commit", default="", help="what was measured, where the working folder does not say"
+    )
     options = parser.parse_args()
     if not options.only_page:
         options.folder.mkdir(parents=True)
@@ -347,7 +350,7 @@ def main() -> None:
     if options.docs is not None:
         from tests.soak_page import write_page
 
-        write_page(options.folder, options.docs)
+        write_page(options.folder, options.docs, options.commit)
 
 
 if __name__ == "__main__":

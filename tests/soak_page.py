@@ -32,9 +32,10 @@ MEANINGS = {
 }
 
 
-def write_page(folder: Path, docs: Path) -> None:
-    """Write soak.md and soak.svg into `docs` from what a soak left in `folder`."""
+def write_page(folder: Path, docs: Path, commit: str = "") -> None:
+    """Write soak.md and soak.svg into `docs` from what a soak left in `folder`; `commit`: instead of its own."""
     told = orjson.loads((folder / "soak.json").read_bytes())
+    told["commit"] = commit or told["commit"]
     with (folder / "samples.csv").open(newline="") as file:
         samples = list(csv.DictReader(file))
     rows: list[Sample] = [
