@@ -39,8 +39,8 @@ from tests.test_review import exported
 PROBABILITIES = (0.9, 0.2, 0.5, None, 0.7)
 
 
-def rows_of(run: Path, config: str) -> list[dict[str, Any]]:
-    path = run / "dataset" / config / "train-00000.parquet"
+def rows_of(run: Path, config: str, split: str = "train") -> list[dict[str, Any]]:
+    path = run / "dataset" / config / f"{split}-00000.parquet"
     return list(pq.read_table(path).to_pylist()) if path.exists() else []
 
 
@@ -99,16 +99,35 @@ def test_unpaired_holds_both_responses_of_each_pair_and_what_was_chosen(tmp_path
     found = rows_of(tmp_path, "unpaired")
     assert [(item["row_id"], item["completion"], item["label"], item["human_label"]) for item in found] == [
         ("row-000000", said("good 0 yes"), True, True),
-        ("row-000000", said("bad 0"), False, False),
         ("row-000001", said("bad 1"), True, False),
-        ("row-000001", said("good 1 yes"), False, True),
         ("row-000004", said("good 4 yes"), True, True),
+        ("row-000000", said("bad 0"), False, False),
+        ("row-000001", said("good 1 yes"), False, True),
         ("row-000004", said("bad 4"), False, False),
     ]
-    assert [item["ai_probability"] for item in found] == pytest.approx([0.9, 0.1, 0.8, 0.2, 0.7, 0.3])
-    assert [item["harm"] for item in found[2:4]] == pytest.approx([0.6, 0.8])
+    assert [item["ai_probability"] for item in found] == pytest.approx([0.9, 0.8, 0.7, 0.1, 0.2, 0.3])
+    assert [item["harm"] for item in (found[1], found[4])] == pytest.approx([0.6, 0.8])
     assert found[0]["harm"] is None
     assert found[0]["prompt"] == [{"role": "user", "content": "How do I knit?"}]
+
+
+def test_neighbours_in_unpaired_have_other_prompts_as_kto_needs(tmp_path: Path) -> None:
+    rows = [row(number, "test" if number % 3 == 0 else "train") for number in range(330)]
+    build(tmp_path, rows, [outcome(made, human(made, 0.9 if made.line % 2 else 0.1)) for made in rows])
+    for split, pairs in (("train", 220), ("test", 110)):
+        found = rows_of(tmp_path, "unpaired", split)
+        assert len(found) == 2 * pairs
+        assert sum(item["label"] for item in found) == pairs
+        assert [item["label"] for item in found[:200]] == [True] * 100 + [False] * 100
+        ordered = [item["row_id"] for item in rows_of(tmp_path, "preferences", split)]
+        for chosen in (True, False):
+            assert [item["row_id"] for item in found if item["label"] is chosen] == ordered
+        for batch in (2, 4, 8, 16, 32, 64):  # TRL 1.16, kto_trainer: completions are rotated within a batch
+            for start in range(0, len(found), batch):
+                rotated = [item["row_id"] for item in found[start : start + batch]]
+                assert all(
+                    one != other for one, other in zip(rotated, rotated[-1:] + rotated[:-1], strict=True)
+                )
 
 
 # ---------------------------------------------------------------- margins

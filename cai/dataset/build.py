@@ -45,6 +45,9 @@ from cai.shortening import OLDEST_TURNS_DROPPED
 from cai.source import Excluded, Row
 from cai.store import Store
 
+BLOCK = 100
+"""So many chosen responses of `unpaired` stand together, then the rejected ones of the same pairs."""
+
 
 def build_dataset(
     run_folder: Path, recipe: Recipe, generation: str, items: Iterable[Row | Excluded], store: Store
@@ -165,6 +168,7 @@ class _Files:
         }
         self._excluded = folder / "excluded.jsonl"
         self._person: IO[bytes] | None = None
+        self._waiting: dict[str, list[records.Record]] = {}
         self._stack = ExitStack()
         self.excluded: IO[bytes]
 
@@ -174,8 +178,30 @@ class _Files:
             self._stack.enter_context(writer)
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
+    def __exit__(self, kind: Any, *error: Any) -> None:
+        for split in self._waiting if kind is None else ():
+            self._let_go(split)
+        self._stack.__exit__(kind, *error)
+
+    def add_pair(self, config: str, split: str, record: records.Record) -> None:
+        """Write a row made of a pair. Of `unpaired`, BLOCK chosen responses come before their rejected ones.
+
+        TRL's KTOTrainer rates each prompt with the completion of the row before it, to learn how likely any
+        text is (https://huggingface.co/docs/trl/kto_trainer); of neighbours with one prompt it would be no
+        other text. TRL's own `unpair_preference_dataset` lays rows out so.
+        """
+        if config != "unpaired" or record["label"]:
+            self.configs[config].add(split, record)
+            return
+        waiting = self._waiting.setdefault(split, [])
+        waiting.append(record)
+        if len(waiting) == BLOCK:
+            self._let_go(split)
+
+    def _let_go(self, split: str) -> None:
+        for record in self._waiting[split]:
+            self.configs["unpaired"].add(split, record)
+        self._waiting[split].clear()
 
     def add_person(self, row: Row, reviewed: Reviewed) -> None:
         """Write what people said of a row's pair; the file is made with the first."""
@@ -305,7 +331,7 @@ def _add_preferences(
         if feedback.kind == "human":
             pair = train_records.human_pair(row, feedback, harm, making.person(row.id))
             for config, record in train_records.pair_rows(pair, making.dataset, bool(making.reviewed)):
-                files.configs[config].add(row.split, record)
+                files.add_pair(config, row.split, record)
         elif feedback.kind == "sampled":
             sampled = train_records.sampled_preference(row, feedback, finishes, making.dataset)
             if sampled is not None:
@@ -322,7 +348,7 @@ def _mix_in(row: Row, making: _Making, summary: DatasetSummary, files: _Files) -
         rows.append(("sft", train_records.sft_mixed_in(pair)))
     for config, record in rows:
         summary.human_labelled[config] += 1
-        files.configs[config].add(row.split, record)
+        files.add_pair(config, row.split, record)
 
 
 def _add_revisions(
