@@ -111,6 +111,8 @@ def publish(
             _print_findings(prepared, err() if as_json or not dry_run else out())
         if not (diff or dry_run):
             _refuse_blocked(prepared)
+            _hub(repo).must_write()
+        prepared.card(())  # a template that is wrong is told before anything that takes long
         prepared = prepared.gathered(reading, place, told=lambda line: err().print(escape(line)))
         if diff:
             said["difference"] = _diff(repo, prepared, asked, None if as_json else out())
