@@ -13,6 +13,7 @@ What this module does not know: what is asked and why; how a request travels.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -64,6 +65,31 @@ class StoppedError(Exception):
     job (cai/job.py) takes it as the end of a row that will be replayed."""
 
 
+class BusyClock:
+    """How long anything was under way, however much at once; entered once for each."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._under_way = 0
+        self._since = 0.0
+        self._before = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """By now."""
+        return self._before + (self._now() - self._since if self._under_way else 0.0)
+
+    def __enter__(self) -> None:
+        if not self._under_way:
+            self._since = self._now()
+        self._under_way += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._under_way -= 1
+        if not self._under_way:
+            self._before += self._now() - self._since
+
+
 class Ask:
     """Answers requests for all rows of a run. Steps get a `RowAsk` from `for_row`."""
 
@@ -86,6 +112,7 @@ class Ask:
         self._admitted: set[int] = set()
         self._waiting: Counter[int] = Counter()
         self._stopping = False
+        self.clock = BusyClock()
         for engine in engines.values():
             if isinstance(engine, LazyEngine):
                 engine.on_late = self._flush_if_all_wait
@@ -216,6 +243,10 @@ class Ask:
         self._under_way.pop(key).set_result(answer)
 
     async def _travel(self, requests: list[Request], priority: int) -> Sequence[Answer]:
+        with self.clock:
+            return await self._answers(requests, priority)
+
+    async def _answers(self, requests: list[Request], priority: int) -> Sequence[Answer]:
         engine = self.engines[requests[0].engine]
         if isinstance(requests[0], ScoreRequest):
             return await engine.score(cast(list[ScoreRequest], requests), priority)

@@ -3,6 +3,7 @@
     goes       how many goes wrote here
     requests   "engine stage" -> asked = from_store + shared + answered + stopped + failed (by class)
                + under_way, which is 0 unless a go was killed (what is paid for is in the store all the same)
+    seconds    for how long requests were under way, waits for a server that is down among them
     faults     engine -> kind (cai/engine/fault_kinds.py) -> how often, what was tried again included
 
 Written every few seconds and at the end of a go. It counts work, and no dataset depends on it.
@@ -33,6 +34,8 @@ class Tally:
     goes: int = 0
     requests: dict[str, dict[str, Any]] = field(default_factory=dict)
     faults: dict[str, dict[str, int]] = field(default_factory=dict)
+    seconds: float | None = 0.0
+    """None: goes of an older version wrote here, which did not measure it."""
 
     def with_go(self, ask: Ask) -> Tally:
         """This, and what a go has done by now."""
@@ -43,12 +46,15 @@ class Tally:
         faults = {name: dict(kinds) for name, kinds in self.faults.items()}
         for name, kinds in faults_of(ask).items():
             faults[name] = _sum(faults.get(name, {}), kinds)
-        return Tally(self.goes + 1, requests, faults)
+        seconds = None if self.seconds is None else self.seconds + ask.clock.seconds
+        return Tally(self.goes + 1, requests, faults, seconds)
 
     def save(self, path: Path) -> None:
         """Write it whole. Raises: RunError."""
         draft = path.with_suffix(".draft")
         record = {"goes": self.goes, "requests": self.requests, "faults": self.faults}
+        if self.seconds is not None:
+            record["seconds"] = round(self.seconds, 1)
         try:
             draft.write_bytes(orjson.dumps(record, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
             draft.replace(path)
@@ -60,7 +66,8 @@ def read_tally(path: Path) -> Tally:
     """The counts of the goes before; none where there is no file. Raises: RunError."""
     try:
         record = orjson.loads(path.read_bytes())
-        return Tally(int(record["goes"]), dict(record["requests"]), dict(record["faults"]))
+        seconds = float(record["seconds"]) if "seconds" in record else None
+        return Tally(int(record["goes"]), dict(record["requests"]), dict(record["faults"]), seconds)
     except FileNotFoundError:
         return Tally()
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cai.ask import Ask
+from cai.ask import Ask, BusyClock
 from cai.errors import EngineError, RunError
 from cai.fates import fates_of
 from cai.live import LiveRun
@@ -183,6 +183,9 @@ def test_the_tally_of_a_run_adds_up_over_its_goes_and_status_shows_it(tmp_path: 
     assert subprocess.run([*CAI, "run", str(run)], capture_output=True, text=True).returncode == 3
     both = read_tally(run / "tally.json")
     assert (first.goes, both.goes) == (1, 2)
+    assert first.seconds is not None
+    assert both.seconds is not None
+    assert both.seconds >= first.seconds >= 0
     assert first.requests["main critique"]["failed"] == {"EngineAnswerError": 1}
     assert both.requests["main critique"]["failed"] == {"EngineAnswerError": 2}
     assert both.requests["main critique"]["answered"] == 10
@@ -192,6 +195,28 @@ def test_the_tally_of_a_run_adds_up_over_its_goes_and_status_shows_it(tmp_path: 
     assert "human: 5 labelled, 0 tied, 0 abstained" in shown.stdout
     assert "requests of 2 goes" in shown.stdout
     assert "main critique: 12 = 10 answered, 2 failed: EngineAnswerError" in shown.stdout
+
+
+def test_time_counts_while_anything_is_under_way_and_once_however_much_that_is() -> None:
+    now = 0.0
+    clock = BusyClock(lambda: now)
+    with clock:  # from 0 to 5
+        now = 2.0
+        with clock:
+            now = 4.0
+        assert clock.seconds == 4.0
+        now = 5.0
+    now = 100.0
+    assert clock.seconds == 5.0
+    with clock:
+        now = 101.5
+    assert clock.seconds == 6.5
+
+
+def test_a_tally_of_before_time_was_counted_claims_none(tmp_path: Path) -> None:
+    path = tmp_path / "tally.json"
+    path.write_text('{"goes": 1, "requests": {}, "faults": {}}')
+    assert read_tally(path).seconds is None
 
 
 def test_status_says_that_a_balance_is_broken_and_fails(tmp_path: Path) -> None:

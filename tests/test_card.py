@@ -172,7 +172,7 @@ GOLDEN = [
     "| agreement with the human labels | 100.0 % (80.6 to 100.0, n 16) |",
     "The judge was not tested on known answers before the run.",
     "How far a judgement moves when the same question is asked again was not measured.",
-    "GPU-hours and energy were not recorded.",
+    "Requests were under way for less than a minute. GPU-hours were not recorded. Energy was not recorded.",
     "This dataset: `cc-by-4.0`, as the publisher states.",
     "title = {Constitutional AI: Harmlessness from AI Feedback},",
 ]
@@ -288,6 +288,20 @@ def test_what_was_measured_elsewhere_is_told_as_the_publishers_word(made: Read) 
     assert "12.5 GPU-hours, as the publisher states. energy was not recorded." in text.replace(
         "Energy", "energy"
     )
+
+
+def test_hours_are_measured_and_gpu_hours_follow_from_the_recipes_gpus(made: Read) -> None:
+    server = made.facts.recipe.engines["main"].model_copy(update={"kind": "server"})
+    section = made.facts.recipe.run.model_copy(update={"gpus": 4.0})
+    recipe = made.facts.recipe.model_copy(
+        update={"engines": {**made.facts.recipe.engines, "main": server}, "run": section}
+    )
+    facts = replace(made.facts, recipe=recipe, seconds=5.5 * 3600)
+    told = (
+        "Requests were under way for 5.5 hours. On the 4 GPUs that the recipe counts, that is 22.0 GPU-hours."
+    )
+    assert told in card(facts, REPO, made.statements)
+    assert "under way" not in card(replace(facts, seconds=None), REPO, made.statements)
 
 
 def test_a_run_that_only_revises_claims_no_labels(tmp_path: Path) -> None:

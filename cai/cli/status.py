@@ -97,7 +97,7 @@ def _print_tally(console: Console, figures: dict[str, Any]) -> None:
     """Requests and faults of all goes."""
     goes = f"{figures['goes']:,} go{'es' if figures['goes'] != 1 else ''}"
     if figures["requests"]:
-        console.print(f"requests of {goes}")
+        console.print(f"requests of {goes}{_for_so_long(figures['seconds'])}")
     for name, counts in figures["requests"].items():
         parts = [(counts["from_store"], "from the store"), (counts["shared"], "asked twice at once")]
         parts += [(counts["answered"], "answered"), (counts["stopped"], "not sent when stopped")]
@@ -108,6 +108,14 @@ def _print_tally(console: Console, figures: dict[str, Any]) -> None:
     for engine, kinds in figures["faults"].items():
         said = ", ".join(f"{escape(kind)} {count:,}" for kind, count in kinds.items())
         console.print(f"faults    {escape(engine)}: {said}", soft_wrap=True)
+
+
+def _for_so_long(seconds: float | None) -> str:
+    if not seconds:
+        return ""
+    minutes = round(seconds / 60)
+    told = f"{seconds:.0f} s" if seconds < 120 else f"{minutes // 60} h {minutes % 60:02} min"
+    return f", under way for {told}"
 
 
 def _open_rows(run: ReadRun, quarantine: Path) -> set[str]:
@@ -159,6 +167,7 @@ def read_status(run: ReadRun) -> dict[str, Any]:
         "pairs": {kind: asdict(account) for kind, account in fates.pairs.items()},
         "stages": {name: {key: figures[key] for key in COUNTED} for name, figures in sorted(stages.items())},
         "goes": tally.goes,
+        "seconds": tally.seconds,
         "requests": tally.requests,
         "faults": tally.faults,
         "unbalanced": fates.mistakes(rows_in) + unbalanced(tally.requests),

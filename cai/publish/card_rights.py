@@ -24,20 +24,40 @@ def cost(facts: CardFacts, statements: Statements) -> Markdown:
     counted = table(["stage", "answers", "tokens read", "tokens written"], rows, numbers=[1, 2, 3])
     reused = " Answers taken over from other runs are counted." if facts.recipe.run.reuse else ""
     note = f"All answers in the run's store, earlier generations among them, with tokens as the engines counted.{reused}"
-    parts = [*([counted, note] if counted else []), _spent(statements)]
+    parts = [*([counted, note] if counted else []), _spent(facts, statements)]
     return Markdown("\n\n".join(parts))
 
 
-def _spent(statements: Statements) -> str:
-    """GPU-hours and energy, which only the publisher can know."""
-    hours, energy = statements.gpu_hours, statements.energy_kwh
-    if hours is None and energy is None:
-        return "GPU-hours and energy were not recorded."
-    said = [
-        "GPU-hours were not recorded." if hours is None else f"{hours:g} GPU-hours, as the publisher states.",
-        "Energy was not recorded." if energy is None else f"{energy:g} kWh, as the publisher states.",
-    ]
+def _spent(facts: CardFacts, statements: Statements) -> str:
+    """Hours as they were measured; GPU-hours; energy, which only the publisher can know."""
+    said = []
+    hours = None if facts.seconds is None else facts.seconds / 3600
+    if facts.seconds is not None:
+        said.append(f"Requests were under way for {_time(facts.seconds)}.")
+    recipe = facts.recipe
+    served = any(recipe.engines[name].kind == "server" for name in recipe.engines_used())
+    if statements.gpu_hours is not None:
+        said.append(f"{statements.gpu_hours:g} GPU-hours, as the publisher states.")
+    elif hours and served and recipe.run.gpus:
+        gpus = recipe.run.gpus
+        many = "1 GPU" if gpus == 1 else f"{gpus:g} GPUs"
+        said.append(f"On the {many} that the recipe counts, that is {_number(hours * gpus)} GPU-hours.")
+    else:
+        said.append("GPU-hours were not recorded.")
+    energy = statements.energy_kwh
+    said.append("Energy was not recorded." if energy is None else f"{energy:g} kWh, as the publisher states.")
     return " ".join(said)
+
+
+def _time(seconds: float) -> str:
+    if seconds < 60:
+        return "less than a minute"
+    minutes = round(seconds / 60)
+    return f"{_number(seconds / 3600)} hours" if minutes >= 100 else f"{minutes} minutes"
+
+
+def _number(hours: float) -> str:
+    return f"{hours:,.1f}" if hours >= 10 else f"{hours:.2g}"
 
 
 def rights(facts: CardFacts, statements: Statements) -> list[Markdown]:

@@ -88,7 +88,7 @@ class CardFacts:
     """A run, its one published generation, its dataset and what was found of it.
 
     `doctor`: doctor.json, None where judges were not proven; `noise_floor`: None where it was not
-    measured; `unbalanced`: accounts that do not balance, in words; `templates`: text by file name.
+    measured; `seconds`: for how long requests were under way, None where that was not measured; `unbalanced`: accounts that do not balance, in words; `templates`: text by file name.
     """
 
     run: RunFolder
@@ -108,6 +108,7 @@ class CardFacts:
     costs: tuple[StageCost, ...]
     requests: Mapping[str, Any]
     goes: int
+    seconds: float | None
 
     @property
     def configs(self) -> Mapping[str, Mapping[str, int]]:
@@ -154,6 +155,7 @@ def read_facts(
         costs=costs,
         requests=tally.requests,
         goes=tally.goes,
+        seconds=tally.seconds,
     )
 
 
