@@ -105,7 +105,7 @@ async def _thinks(engine: EngineSection) -> None:
     ):
         answer = await response.json()
         assert response.status == 200, answer
-    done = answered(read_completion(answer, None), request, engine.thinking.known, False, None)
+    done = answered(read_completion(answer, None), request, engine.thinking.known, "no", None)
     said = answer["choices"][0]["message"]
     print(f"\nvLLM's message: {sorted(k for k, v in said.items() if v)}; usage {answer['usage']}")
     assert done.text == ""
