@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Self
 
 from cai.engine.identity import Identity
@@ -26,6 +27,7 @@ from cai.steps import RowPlan
 from cai.store import Store
 
 _log = logging.getLogger("cai")
+_warned: set[tuple[Path, str]] = set()
 
 
 class ReadRun:
@@ -77,7 +79,7 @@ class ReadRun:
         self.recipe, self.inputs, self.identities = past.inputs.recipe, past.inputs, past.identities
         self.generation = past.generation
         self.changed = changed_since(past, self.run, now, inputs)
-        _log.warning("%s", self._warning(mistake))
+        self._warn(mistake)
 
     def _last_worked_with(self, now: Recipe | None, mistake: InputError | None) -> Past:
         """The latest generation with an outcome, or else the latest."""
@@ -97,6 +99,13 @@ class ReadRun:
                 latest, self.source = past, source
         assert latest is not None
         return latest
+
+    def _warn(self, mistake: InputError | None) -> None:
+        """Once in a process: `cai publish` opens its run several times."""
+        warning = self._warning(mistake)
+        if (self.run.path, warning) not in _warned:
+            _warned.add((self.run.path, warning))
+            _log.warning("%s", warning)
 
     def _warning(self, mistake: InputError | None) -> str:
         said = f" ({mistake.problem.rstrip('.')})" if mistake is not None else ""

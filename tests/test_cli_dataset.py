@@ -133,6 +133,20 @@ def test_a_dataset_without_its_run_can_be_written_in_a_format(run: Path, tmp_pat
         assert (tmp_path / folder / "exports/jsonl/sft/train.jsonl").is_file()
 
 
+def test_a_config_that_a_format_does_not_take_is_told_before_the_dataset_is_built(run: Path) -> None:
+    for form, config in (("jsonl", "nonsense"), ("axolotl", "sft")):
+        done = cai("dataset", run, "--format", form, "--config", config)
+        assert isinstance(done.exception, RunError)
+        assert "Dataset in" not in done.output
+
+
+def test_a_dataset_without_its_run_is_not_taken_for_a_run_that_is_none(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run / "dataset", tmp_path / "published")
+    done = cai("dataset", tmp_path / "published")
+    assert "no run to build it from" in str(done.exception)
+    assert "--format jsonl, csv, openrlhf, axolotl" in str(done.exception)
+
+
 def test_a_config_or_a_folder_needs_a_format(run: Path) -> None:
     for words in (("--config", "sft"), ("--out", "elsewhere")):
         done = cai("dataset", run, *words)

@@ -435,6 +435,7 @@ def test_what_was_pushed_is_rebuilt_and_forked_from_the_hub(published: Path, tmp
     assert "org/name at v7 is not there" in forked.stdout
     run = tmp_path / "runs" / "mine"
     assert done.commit in (run / "recipe.yaml").read_text().replace("\n# ", " ")
+    assert load_recipe(run / "recipe.yaml").publish.source == "org/name", "else its card says 'local files'"
     assert asyncio.run(_work(run)) == (Counter(), 0)
     assert list((tmp_path / "home").rglob("rows-00000.jsonl.gz"))
     assert not list((tmp_path / "home").rglob("*.parquet")), "a fork needs none"

@@ -215,7 +215,11 @@ def test_a_run_that_is_not_done_blocks(tmp_path: Path) -> None:
     [
         (Statements(languages=("en",)), "no-licence", "none is known"),
         (Statements(licence="unknown", languages=("en",)), "no-licence", "No licence"),
-        (Statements(licence="apache2", languages=("en",)), "unknown-licence", "did you mean 'apache-2.0'?"),
+        (
+            Statements(licence="apache2", languages=("en",)),
+            "unknown-licence",
+            "'apache2', did you mean 'apache-2.0'?",
+        ),
         (Statements(licence="other", languages=("en",)), "unknown-licence", "has no name"),
         (Statements(licence="mit", languages=("english",)), "unknown-language", "'english'"),
     ],
@@ -226,6 +230,7 @@ def test_a_licence_that_the_hub_does_not_know_blocks(
     found = findings(read_sound.facts, said)
     assert [item.name for item in found if item.blocks] == [name]
     assert told in found[0].what
+    assert "?." not in found[0].what
     assert findings(read_sound.facts, Statements(licence="mit", languages=("en",)))[0].blocks is False
 
 

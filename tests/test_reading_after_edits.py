@@ -94,6 +94,8 @@ def test_after_an_edit_the_last_generation_is_read_and_one_warning_names_the_fil
         assert reading.generation.digest == digest
         ids = [row for row, _ in reading.source.ids()]
         assert len(reading.outcomes(ids)) == 4
+    with ReadRun(open_run(run)):  # as `cai publish` does, and tells it once
+        pass
     (warning,) = _warnings(caplog)
     assert named in warning
     assert ": cai run " in warning

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from cai.cli.console import err, out
+from cai.cli.console import err, out, waiting
 from cai.errors import RunError
 
 if TYPE_CHECKING:
@@ -72,14 +72,16 @@ def compared(target: Path) -> tuple[RunFolder, Comparison]:
 
     alone = RunFolder(target.resolve())
     if (alone.dataset / "summary.json").is_file() and not (alone.store.is_dir() and alone.frozen.is_dir()):
-        comparison = compute(alone.dataset)  # a dataset without its run, as it may be handed on
+        with waiting(f"Comparing the labels of {target}"):
+            comparison = compute(alone.dataset)  # a dataset without its run, as it may be handed on
         write_comparison(alone.path, comparison)
         return alone, comparison
     run = open_run(target)
     if not (run.dataset / "summary.json").is_file():
         raise RunError(f"The run {run.name} has no dataset yet.", f"Type: cai dataset {target}")
     with ReadRun(run) as reading:  # says so where the run was edited since
-        comparison = compute(run.dataset, _planted(reading))
+        with waiting(f"Comparing the labels of {run.shown}"):
+            comparison = compute(run.dataset, _planted(reading))
         if comparison.generation != reading.generation.digest:
             err().print(
                 f"cai: The dataset is of generation {comparison.generation[:12]}, the run has gone on to "

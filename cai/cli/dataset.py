@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from cai.cli.console import err
+from cai.cli.console import err, waiting
 from cai.errors import RunError
 
 if TYPE_CHECKING:
@@ -55,10 +55,19 @@ def dataset(
     """
     if form is None and (config is not None or out is not None):
         raise typer.BadParameter("--config and --out are for --format", param_hint="--format")
+    if form is not None:
+        from cai.dataset.formats import configs_taken
+
+        configs_taken(form, config)  # before minutes are spent on the dataset
     alone = _dataset_alone(target)
+    if alone is not None and form is None:
+        raise RunError(
+            f"{target} holds a dataset, and no run to build it from.",
+            f"To write it in another format, add --format {', '.join(Format)}.",
+        )
     if out is not None:
         _refuse_inside(out, alone or target / "dataset", made_anew=alone is None)
-    place = build_run(target, console=err()) if alone is None or form is None else alone
+    place = alone or build_run(target, console=err())
     if form is not None:
         from cai.dataset.formats import remove_others
 
@@ -111,9 +120,10 @@ def build_run(target: Path, console: Console) -> Path:
     from cai.run_folder import open_run
 
     with ReadRun(open_run(target)) as run:
-        summary = build_dataset(
-            run.run.path, run.recipe, run.generation.digest, run.source.items(), run.store
-        )
+        with waiting(f"Building the dataset of {run.run.shown}"):
+            summary = build_dataset(
+                run.run.path, run.recipe, run.generation.digest, run.source.items(), run.store
+            )
         counts = ", ".join(f"{name} {sum(splits.values()):,}" for name, splits in summary.configs.items())
         place = escape(str(run.run.dataset))
         if summary.finished == 0 and summary.not_finished:

@@ -79,6 +79,7 @@ def next_commands(given: Path) -> list[tuple[str, str]]:
         ("show", f"cai show {given} --row 1", "one row's whole story"),
         ("compare", f"cai compare {given}", "the comparison again"),
         ("report", f"cai report {given}", "a page to read and to share"),
+        ("publish", f"cai publish {given} --repo ORG/NAME --dry-run", "before it goes to the Hub"),
     )
     return [(command, meaning) for verb, command, meaning in wanted if verb in verbs]
 

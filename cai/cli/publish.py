@@ -22,7 +22,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from cai.cli.console import err, out
+from cai.cli.console import err, out, waiting
 from cai.errors import PublishError
 
 if TYPE_CHECKING:
@@ -184,7 +184,8 @@ def _prepared(reading: ReadRun, repo: str, asked: _Asked) -> Prepared:
     said = statements_of(reading.recipe.publish, private=not asked.target.public)
     if asked.licence is not None:
         said = replace(said, licence=asked.licence)
-    return prepare(reading, repo, said, asked.with_store, asked.card, asked.forced, asked.terms)
+    with waiting("Looking for what speaks against publishing"):
+        return prepare(reading, repo, said, asked.with_store, asked.card, asked.forced, asked.terms)
 
 
 def _refuse_blocked(prepared: Prepared) -> None:

@@ -15,7 +15,7 @@ import typer
 from rich.text import Text
 
 from cai.cli import printable
-from cai.cli.console import err, out
+from cai.cli.console import err, out, waiting
 from cai.errors import PublishError
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def rebuild(
     published = fetch(name, revision, told=lambda line: console.print(Text(printable(line))))
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cai-rebuild-")))
-        made = make(published, place)
+        with waiting(f"Making {name} again from its answers"):
+            made = make(published, place)
         if keep is not None:
             _keep(made.folder / "dataset", keep)
     if as_json:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from cai.cli.console import err
+from cai.cli.console import err, waiting
 
 
 def enter(app: typer.Typer) -> None:
@@ -43,4 +43,5 @@ def report_run(target: Path) -> tuple[Path, Path]:
     from cai.report import write_markdown, write_report
 
     run, comparison = compared(target)
-    return write_report(run.path, comparison), write_markdown(run.path, comparison)
+    with waiting("Writing the report"):
+        return write_report(run.path, comparison), write_markdown(run.path, comparison)

@@ -108,11 +108,17 @@ def _summary(dataset: Path) -> dict[str, Any]:
     return found
 
 
-def _configs(there: dict[str, Any], form: str, config: str | None) -> list[str]:
+def configs_taken(form: str, config: str | None) -> list[str]:
+    """The configs that a format takes. Raises: RunError where `config` is none of them."""
     takes = list(CONFIGS if form not in TABLES else PAIRS)
     if config is not None and config not in takes:
         known = "is no config" if config not in CONFIGS else f"holds no pairs, and {form} takes pairs"
         raise RunError(f"{config} {known}.", f"Give one of {', '.join(takes)}.")
+    return takes
+
+
+def _configs(there: dict[str, Any], form: str, config: str | None) -> list[str]:
+    takes = configs_taken(form, config)
     if config is not None and config not in there:
         held = ", ".join(name for name in there if name in takes) or "none of that kind"
         raise RunError(f"The dataset has no rows in {config}.", f"It has {held}.")

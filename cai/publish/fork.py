@@ -95,7 +95,7 @@ def fork(published: Published, folder: Path) -> Forked:
 def _make(published: Published, run: RunFolder) -> list[str]:
     making = _Making(published_recipe(published))
     record = _record(published)
-    _open_sections(making)
+    _open_sections(making, published)
     _engines(making)
     _copy(published.run / "rows", run.path / ROWS, (".jsonl.gz",))
     _copy(published.run / "store", run.store, (".jsonl",))
@@ -195,14 +195,20 @@ def _templates(published: Published, run: RunFolder, making: _Making) -> None:
     making.recipe = making.recipe.model_copy(update=changed)
 
 
-def _open_sections(making: _Making) -> None:
+def _open_sections(making: _Making, published: Published) -> None:
     """What decides no answer and is not the author's any more: sources, other runs, what a run cost."""
     recipe = making.recipe
+    page = published.name if published.revision else None  # else nobody could tell whose the rows are
     changed: dict[str, Any] = {
         "sources": [SourceSection(kind="published", path=ROWS)],
         "run": recipe.run.model_copy(update={"reuse": []}),
         "publish": recipe.publish.model_copy(
-            update={"title": None, "gpu_hours": None, "energy_kwh": None, "source": _source_of(recipe)}
+            update={
+                "title": None,
+                "gpu_hours": None,
+                "energy_kwh": None,
+                "source": _source_of(recipe) or page,
+            }
         ),
     }
     if recipe.doctor and not _is_shipped(recipe.doctor.probes):

@@ -111,7 +111,7 @@ def _licence(stated: Iterable[str], name: str | None) -> Iterator[Finding]:
             yield Finding(
                 "unknown-licence",
                 True,
-                f"The Hub knows no licence {item!r}{likeliest(item, licences())}.",
+                f"The Hub knows no licence {item!r}{likeliest(item, licences()) or '.'}",
                 "Its ids are listed at https://huggingface.co/docs/hub/repositories-licenses; for any other write "
                 "`licence: other` with `licence_name` and `licence_link`.",
             )
