@@ -193,7 +193,8 @@ def _expected(item: Mapping[str, Any]) -> str:
         return f"{'at least' if least else 'at most'} {count} {entries} long"
     if kind in ("string_too_short", "string_too_long"):
         if kind == "string_too_short":
-            return "a text that is not empty"
+            few = about.get("min_length") or 1
+            return "a text that is not empty" if few == 1 else f"a text of at least {few} characters"
         return f"a text of at most {about.get('max_length')} characters"
     return "something else"
 

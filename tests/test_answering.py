@@ -127,6 +127,7 @@ def test_what_decides_answers_is_as_before_where_no_prefix_is_set(tmp_path: Path
         ("answer_prefix: {judgement: 'It is '}", r"recipe.yaml:6:21: .*white space"),
         ("thinking: {marks: ['<a>', '<a>']}", r"recipe.yaml:6:16: .*two different texts"),
         ("thinking: {marks: ['<a>']}", r"recipe.yaml:6:16: "),
+        ("thinking: {marks: [a, b]}", r"'a' stands here, it has to be a text of at least 3 characters"),
         ("thinking: {empty: true}", r"recipe.yaml:6:16: unknown key 'empty'"),
         ("form: completion\n    thinking: {empty_block: true}", r"form completion has no block of thinking"),
     ],

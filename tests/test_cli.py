@@ -28,6 +28,9 @@ def test_a_run_ends_with_a_dataset_and_a_comparison(tmp_path: Path) -> None:
     again = cai("run", run)
     assert again.returncode == 0
     assert "is finished: 12 rows; nothing is left to ask" in again.stdout
+    (run / "comparison.json").unlink()
+    made_again = cai("run", run)
+    assert "Nothing is left to ask: 12 rows, each finished or excluded." in made_again.stderr
 
 
 def test_compare_prints_a_page_its_json_and_the_schema_of_that(tmp_path: Path) -> None:

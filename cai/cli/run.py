@@ -163,6 +163,8 @@ async def _work(
         if nothing_left and finish is None and is_finished(folder, live.generation.digest, choice.total):
             say_finished(out(), folder, target)
             return 0
+        if nothing_left:
+            console.print(f"Nothing is left to ask: {choice.total:,} rows, each finished or excluded.")
         if wish.retry_too_long:
             await live.retry_too_long()
         if not wish.skip_doctor:
