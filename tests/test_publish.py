@@ -149,6 +149,15 @@ def publish(run: Path, *more: str) -> Done:
     return cai("publish", run, "--repo", REPO, *more)
 
 
+def test_a_push_that_takes_long_is_told(
+    run: Path, server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cai.cli.console.PATIENCE_S", 0.5)
+    server.fail("commit", "slow", 1)  # a second
+    done = publish(run)
+    assert f"Pushing to {REPO} ..." in done.said
+
+
 # ---------------------------------------------------------------------- there and back
 
 COMPARE = """

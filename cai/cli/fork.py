@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from cai.cli import printable
-from cai.cli.console import err
+from cai.cli.console import err, waiting
 
 
 def enter(app: typer.Typer) -> None:
@@ -41,8 +41,10 @@ def fork(
 
     folder = place_of(new or Path(name.rstrip("/")).name)
     console = err()
-    published = fetch(name, revision, "run", lambda line: console.print(Text(printable(line))))
-    made = make(published, folder)
+    with waiting(f"Fetching and checking {name}"):
+        published = fetch(name, revision, "run", lambda line: console.print(Text(printable(line))))
+    with waiting(f"Writing {folder}"):
+        made = make(published, folder)
     console.print(
         Text(
             f"Wrote {made.run.shown} from {published.name}: recipe.yaml, principles/ and prompts/ to edit, "

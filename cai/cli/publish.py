@@ -113,7 +113,8 @@ def publish(
             _refuse_blocked(prepared)
             _hub(repo).must_write()
         prepared.card(())  # a template that is wrong is told before anything that takes long
-        prepared = prepared.gathered(reading, place, told=lambda line: err().print(escape(line)))
+        with waiting("Gathering the files"):
+            prepared = prepared.gathered(reading, place, told=lambda line: err().print(escape(line)))
         if diff:
             said["difference"] = _diff(repo, prepared, asked, None if as_json else out())
         elif dry_run:
@@ -295,14 +296,15 @@ def _push(repo: str, prepared: Prepared, asked: _Asked, console: Console | None)
     from cai.publish.prepare import PAGE
     from cai.publish.push import push
 
-    done = push(
-        _hub(repo),
-        asked.target,
-        prepared.make,
-        asked.message,
-        prepared.overridden,
-        overwrite=asked.forced.get(PAGE),
-    )
+    with waiting(f"Pushing to {repo}"):
+        done = push(
+            _hub(repo),
+            asked.target,
+            prepared.make,
+            asked.message,
+            prepared.overridden,
+            overwrite=asked.forced.get(PAGE),
+        )
     if console is not None:
         if done.what == "unchanged":
             console.print(

@@ -49,7 +49,8 @@ def rebuild(
     if keep is not None and keep.exists() and any(keep.iterdir()):
         raise PublishError(f"{keep} is not empty.", "Give --out a new folder.")
     console = err()
-    published = fetch(name, revision, told=lambda line: console.print(Text(printable(line))))
+    with waiting(f"Fetching and checking {name}"):
+        published = fetch(name, revision, told=lambda line: console.print(Text(printable(line))))
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cai-rebuild-")))
         with waiting(f"Making {name} again from its answers"):
