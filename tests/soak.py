@@ -1,6 +1,6 @@
 """A million rows of two requests each, against an instant server that fails now and then.
 
-    python -m tests.soak FOLDER [--rows N] [--rate R] [--kill-at SHARE] [--docs docs]
+    python -m tests.soak FOLDER [--rows N] [--rate R] [--kill-at SHARE] [--docs docs] [--go-on]
 
 Writes so many rows of hh-rlhf's form into FOLDER (made from a seed, short texts), judges each pair
 by one principle in both orders, and has the server answer one call in a hundred with a 429, a 500,
@@ -11,6 +11,8 @@ Then `cai dataset` and `cai compare`, each in a process of its own.
 Every second the memory and processor time of the process, the size of the store and what the
 server has counted go into FOLDER/samples.csv; FOLDER/soak.json holds the figures. With `--docs` both
 are made into docs/soak.md and docs/soak.svg (`--only-page` makes these from what lies in FOLDER).
+Where the measuring itself was ended, `--go-on` goes on with the run as it lies there; what the server had
+counted by then is taken from the samples, where it is not told apart by kinds of fault.
 
 What this module does not know: how a run works; it measures from outside.
 """
@@ -21,6 +23,7 @@ import argparse
 import csv
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -208,14 +211,16 @@ class Watched:
 class Watch:
     """Runs a verb and writes down once a second how it does."""
 
-    def __init__(self, run: Path, url: str, samples: TextIO) -> None:
+    def __init__(self, run: Path, url: str, samples: TextIO, earlier: dict[str, Any]) -> None:
         self._run = run
         self._url = url
         self._file = samples
         self._samples = csv.writer(samples)
-        self._samples.writerow(COLUMNS)
-        self._began = time.monotonic()
-        self._go = 0
+        if not earlier:
+            self._samples.writerow(COLUMNS)
+        self._earlier = earlier
+        self._began = time.monotonic() - earlier.get("seconds", 0)
+        self._go = int(earlier.get("go", 0))
 
     def __call__(self, *arguments: str, kill_when: Callable[[], bool] | None = None) -> Watched:
         """Run `cai` with these arguments to its end, or until `kill_when` says so."""
@@ -263,8 +268,9 @@ class Watch:
         self._samples.writerow(
             [
                 *(round(time.monotonic() - self._began, 1), self._go, phase, round(rss, 1)),
-                *(round(watched.cpu_s, 1), round(store, 1), round(index, 1), counted.get("calls", 0)),
-                *(counted.get("faults", 0), counted.get("open", 0), round(os.getloadavg()[0], 1)),
+                *(round(watched.cpu_s, 1), round(store, 1), round(index, 1)),
+                *(counted.get(name, 0) + int(self._earlier.get(name, 0)) for name in ("calls", "faults")),
+                *(counted.get("open", 0), round(os.getloadavg()[0], 1)),
             ]
         )
         self._file.flush()
@@ -275,15 +281,28 @@ class Watch:
         return "comparison" if (self._run / "dataset").exists() else "rows"
 
 
-def soak(folder: Path, rows: int, rate: float, kill_at: float) -> dict[str, Any]:
+def last_sample(folder: Path) -> dict[str, Any]:
+    """The last thing that was measured in a folder, numbers as numbers."""
+    with (folder / "samples.csv").open(newline="") as file:
+        *_, last = csv.DictReader(file)
+    return {name: value if name == "phase" else float(value) for name, value in last.items()}
+
+
+def soak(folder: Path, rows: int, rate: float, kill_at: float, go_on: bool = False) -> dict[str, Any]:
     """The whole of it; returns the figures, which lie in FOLDER/soak.json too."""
     told: dict[str, Any] = {"rows": rows, "rate": rate, "date": time.strftime("%Y-%m-%d"), **machine()}
-    with server(rate) as url, (folder / "samples.csv").open("w", newline="") as samples:
-        run = write_run(folder, url, rows)
+    earlier = last_sample(folder) if go_on else {}
+    with server(rate) as url, (folder / "samples.csv").open("a" if go_on else "w", newline="") as samples:
+        run = folder / "run" if go_on else write_run(folder, url, rows)
         source = run / "data" / "harmless-base" / "train.jsonl"
         told["source_mb"] = round(source.stat().st_size / 1e6)
-        watch = Watch(run, url, samples)
         told["goes"] = {}
+        if go_on:
+            told |= orjson.loads((folder / "soak.json").read_bytes())
+            told["before"] = {name: int(earlier[name]) for name in ("calls", "faults")}
+            recipe = (run / "recipe.yaml").read_text()
+            (run / "recipe.yaml").write_text(re.sub(r'urls: "[^"]*"', f'urls: "{url}"', recipe))
+        watch = Watch(run, url, samples, earlier)
 
         def go(name: str, *arguments: str, kill_when: Callable[[], bool] | None = None) -> None:
             done = watch(*arguments, kill_when=kill_when)
@@ -292,7 +311,8 @@ def soak(folder: Path, rows: int, rate: float, kill_at: float) -> dict[str, Any]
             (folder / "soak.json").write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
 
         killed_at = round(kill_at * rows)
-        go("run, killed", "run", "--yes", kill_when=lambda: counters(url).get("calls", 0) >= killed_at)
+        if not go_on:
+            go("run, killed", "run", "--yes", kill_when=lambda: counters(url).get("calls", 0) >= killed_at)
         go("resumed to the end", "run", "--yes")
         told["server"] = counters(url)
         told["store_mb"] = round(sum(p.stat().st_size for p in run.glob("store/segment-*.jsonl")) / 1e6)
@@ -343,10 +363,11 @@ def main() -> None:
     parser.add_argument(
         "--commit", default="", help="what was measured, where the working folder does not say"
     )
+    parser.add_argument("--go-on", action="store_true", help="go on with what lies in FOLDER")
     options = parser.parse_args()
     if not options.only_page:
-        options.folder.mkdir(parents=True)
-        soak(options.folder.resolve(), options.rows, options.rate, options.kill_at)
+        options.folder.mkdir(parents=True, exist_ok=options.go_on)
+        soak(options.folder.resolve(), options.rows, options.rate, options.kill_at, options.go_on)
     if options.docs is not None:
         from tests.soak_page import write_page
 

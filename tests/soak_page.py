@@ -134,6 +134,9 @@ def page(told: dict[str, Any], samples: list[Sample]) -> str:
     kinds = ", ".join(
         f"{n:,} × {k.removeprefix('fault ')}" for k, n in sorted(counted.items()) if k.startswith("fault ")
     )
+    before = told.get("before", {"calls": 0, "faults": 0})
+    calls, faults = (counted[name] + before[name] for name in ("calls", "faults"))
+    part = f" (of the last {counted['calls']:,} calls)" if before["calls"] else ""
     loads = sorted(item["load"] for item in samples)
     rows = status["rows"]
     lines = [
@@ -151,8 +154,8 @@ def page(told: dict[str, Any], samples: list[Sample]) -> str:
         "| what | figure |",
         "| --- | --- |",
         f"| rows, source | {told['rows']:,}, {told['source_mb']:,} MB |",
-        f"| calls that reached the server | {counted['calls']:,}, of which {counted['faults']:,} went wrong ({told['rate']:.1%} asked for) |",
-        f"| what went wrong | {kinds} |",
+        f"| calls that reached the server | {calls:,}, of which {faults:,} went wrong ({told['rate']:.1%} asked for) |",
+        f"| what went wrong{part} | {kinds} |",
         f"| rows finished, excluded, in quarantine | {rows['finished']:,}, {sum(rows['excluded'].values()):,}, {rows['quarantined']:,} |",
         f"| accounts | {'balanced' if not status['unbalanced'] else '; '.join(status['unbalanced'])} |",
         f"| preferences in the dataset | {sum(summary['configs']['preferences'].values()):,} |",

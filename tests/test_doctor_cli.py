@@ -129,6 +129,16 @@ def test_alone_it_tells_what_is_installed_and_what_to_do_about_the_rest(tmp_path
     assert all(item["remedy"] for item in listed if item["state"] == "missing")
 
 
+def test_a_token_of_the_hub_is_found_and_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    assert re.search(r"^note +hub token +none", _cai("doctor", cwd=tmp_path).stdout, re.MULTILINE)
+    monkeypatch.setenv("HF_TOKEN", "hf_" + "x" * 20)
+    shown = _cai("doctor", cwd=tmp_path).stdout
+    assert re.search(r"^ok +hub token +found", shown, re.MULTILINE)
+    assert "hf_x" not in shown
+
+
 def test_looking_around_imports_nothing_heavy() -> None:
     code = (
         "import sys, pathlib\nfrom cai.doctor.installed import look_around\nlook_around(pathlib.Path('.'))\n"

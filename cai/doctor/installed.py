@@ -52,6 +52,8 @@ def look_around(place: Path) -> list[Finding]:
         _gpu(),
         _disk(place),
         _key(),
+        _training(),
+        _hub_token(),
     ]
 
 
@@ -135,6 +137,21 @@ def _disk(place: Path) -> Finding:
     if usage.free < LOW_DISK_BYTES:
         return Finding("disk", "note", value, "A model's weights, or the store of a large run, may not fit.")
     return Finding("disk", "ok", value)
+
+
+def _training() -> Finding:
+    version = _version("trl")
+    remedy = "" if version else "For examples/ alone: pip install '.[train]' in a checkout of cai"
+    return Finding("trl", "ok" if version else "note", version or "not installed", remedy)
+
+
+def _hub_token() -> Finding:
+    """Whether the Hub's client finds a token; the token itself is never shown."""
+    from huggingface_hub import get_token
+
+    if get_token():
+        return Finding("hub token", "ok", "found")
+    return Finding("hub token", "note", "none", "For `cai publish`: hf auth login, or set HF_TOKEN.")
 
 
 def _key() -> Finding:
