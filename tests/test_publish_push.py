@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from cai.errors import HubError, HubMovedError, PublishError, TransientHubError
 from cai.publish.difference import compare_rows, difference, read_rows
 from cai.publish.hub import Hub, Patience, _bounded, valid_branch, valid_repo
 from cai.publish.hub_errors import mapped
-from cai.publish.manifest import Change, Manifest, make_manifest, read_manifest, what_changed
+from cai.publish.manifest import Change, Manifest, code_digest, make_manifest, read_manifest, what_changed
 from cai.publish.push import Pushed, Target, foreign, look, push
 from cai.publish.tree import CARD, MANIFEST, PublishedFile
 from tests.hub_server import PART_SIZE, TOKEN, TOKENS, HubServer, loopback_only
@@ -134,6 +135,18 @@ def test_the_changelog_says_what_changed_in_words() -> None:
     told = what_changed(first, manifest("b", "1" * 32, 1300, sft__x="2", run__y="2", README="2"))
     assert [line.partition(":")[0] for line in told] == ["Another run", "Another generation", "sft"]
     assert told[2] == "sft: 1,200 rows became 1,300."
+    reviewed = manifest("a", "0" * 32, 1200, sft__x="1", run__y="1", README="1", review__z="1")
+    assert what_changed(first, reviewed) == ("The person's review was added.",)
+    again = replace(reviewed, files={**reviewed.files, "review/z": {"sha256": "2", "size": 1}})
+    assert what_changed(reviewed, again) == ("The person's review changed.",)
+    assert what_changed(first, replace(first, code="another")) == ("Made by another version of the program.",)
+
+
+def test_a_manifest_of_before_the_code_was_told_is_read(server: HubServer) -> None:
+    push(client(server), Target(), Parcel())
+    found = orjson.loads(server.files(REPO)[MANIFEST])
+    assert found.pop("code") == code_digest()
+    assert read_manifest(orjson.dumps(found), "").code == ""
 
 
 def test_a_file_that_is_no_longer_published_goes_in_the_same_commit(server: HubServer) -> None:

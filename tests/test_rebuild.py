@@ -346,6 +346,10 @@ def test_other_bytes_with_the_same_rows_are_told_apart_from_other_rows(
     code, told = _told(published, capsys)
     assert code == 0
     assert "pyarrow 1.2.3 (here" in told
+    (published / "cai.json").write_bytes(orjson.dumps({**manifest, "code": "0" * 12}))
+    code, told = _told(published, capsys)
+    assert code == 0
+    assert "other code of cai" in told
     (published / "cai.json").write_bytes(orjson.dumps({**manifest, "datasketch": "0.1"}))
     code, told = _told(published, capsys)
     assert code == 0

@@ -142,7 +142,10 @@ def build_run(target: Path, console: Console) -> Path:
                 soft_wrap=True,
             )
         if summary.not_finished:
-            console.print(f"{summary.not_finished:,} rows are not finished and not in it.", soft_wrap=True)
+            console.print(
+                f"{summary.not_finished:,} row{' is' if summary.not_finished == 1 else 's are'} not finished and not in it.",
+                soft_wrap=True,
+            )
         _say_leaks(summary, place, console)
         return run.run.dataset
 

@@ -126,7 +126,10 @@ def _manifest(folder: Path, given: str) -> Manifest:
 
 def _no_manifest(given: str) -> PublishError:
     return PublishError(
-        f"{given} holds no {MANIFEST}, so `cai publish` did not make it.", "Check the name and the revision."
+        f"{given} holds no {MANIFEST}, so `cai publish` did not make it.",
+        f"A run is published first: cai publish {given} --repo ORG/NAME --with-store"
+        if (Path(given) / "recipe.yaml").is_file()
+        else "Check the name and the revision (of a copy: that its files are there and are no broken links).",
     )
 
 
@@ -209,7 +212,7 @@ def _download(
     wanted = [name for name in sorted(there) if _wanted(name, what) and name != MANIFEST]
     size = sum(there[name].size for name in wanted)
     told(
-        f"{repo}: {len(wanted) + 1:,} files, {size / 1e6:,.1f} MB; what is here already is not fetched again."
+        f"Fetching {repo}: {len(wanted) + 1:,} files, {size / 1e6:,.1f} MB; what is here already is not fetched again."
     )
     folder = hub.fetch(MANIFEST, commit).parent
     for name in wanted:
@@ -234,4 +237,7 @@ def published_recipe(published: Published) -> Recipe:
 def versions_differ(manifest: Manifest, here: Mapping[str, str]) -> list[str]:
     """`pyarrow 20.0 (here 21.0)` for each program whose version is not the publisher's."""
     then = {"cai": manifest.cai, "pyarrow": manifest.pyarrow, "datasketch": manifest.datasketch}
-    return [f"{name} {then[name]} (here {here[name]})" for name in then if then[name] != here[name]]
+    differ = [f"{name} {then[name]} (here {here[name]})" for name in then if then[name] != here[name]]
+    if manifest.cai == here["cai"] and manifest.code != here["code"]:
+        differ.insert(0, f"other code of cai {manifest.cai}")
+    return differ

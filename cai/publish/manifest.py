@@ -3,6 +3,7 @@
     form         "cai.published.v1"
     cai, pyarrow, datasketch   versions that made the files (another pyarrow may write other bytes,
                  another datasketch may find other leaks)
+    code         a digest of cai's own code, which tells two versions of one number apart
     run          the run's name
     generation   the digest of the frozen inputs
     configs      config -> split -> rows
@@ -18,7 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
+from hashlib import sha256
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -28,6 +32,17 @@ from cai.errors import PublishError
 from cai.publish.tree import CARD, MANIFEST, PublishedFile
 
 FORM = "cai.published.v1"
+
+
+@cache
+def code_digest() -> str:
+    """A digest of the program's own code, 12 hexadecimal digits; equal code gives an equal one anywhere."""
+    package = Path(__file__).parent.parent
+    whole = sha256()
+    for path in sorted(package.rglob("*.py"), key=lambda path: path.relative_to(package).as_posix()):
+        whole.update(f"{path.relative_to(package).as_posix()}\0".encode())
+        whole.update(sha256(path.read_bytes()).digest())
+    return whole.hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -53,6 +68,7 @@ class Manifest:
     cai: str = __version__
     pyarrow: str = field(default_factory=lambda: version("pyarrow"))
     datasketch: str = field(default_factory=lambda: version("datasketch"))
+    code: str = field(default_factory=lambda: code_digest())
 
     @property
     def version(self) -> int:
@@ -62,7 +78,8 @@ class Manifest:
     def as_file(self) -> PublishedFile:
         """The manifest as it is published."""
         found = {"form": FORM, **asdict(self)}
-        order = ["form", "cai", "pyarrow", "datasketch", "run", "generation", "configs", "changelog", "files"]
+        order = ["form", "cai", "code", "pyarrow", "datasketch"]
+        order += ["run", "generation", "configs", "changelog", "files"]
         body = orjson.dumps(
             {name: found[name] for name in order}, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
         )
@@ -92,7 +109,7 @@ def read_manifest(body: bytes, where: str) -> Manifest:
         changelog = tuple(
             Change(**{**item, "changed": tuple(item["changed"])}) for item in found.pop("changelog")
         )
-        return Manifest(changelog=changelog, **found)
+        return Manifest(changelog=changelog, **{"code": "", **found})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PublishError(
             f"{where} is no manifest that this version of cai reads.",
@@ -128,12 +145,15 @@ def what_changed(
     }
     for name, begins in groups.items():
         if _differ(before, now, begins) and not (begins == frozen and before.generation != now.generation):
-            told.append(f"{name} changed.")
+            was = any(path.startswith(begins) for path in before.files)
+            told.append(f"{name} {'changed' if was else 'was added'}.")
     told += _store_changed(before, now)
     if forced is not None and before.changelog and dict(before.changelog[-1].forced) != dict(forced):
         told.append("What was forced, or the reason for it, changed.")
     if not told and _differ(before, now, (CARD,)):
         told.append("The card changed.")
+    if not told and (before.cai, before.code) != (now.cai, now.code):
+        told.append("Made by another version of the program.")
     return tuple(told or ["Files changed."])
 
 

@@ -24,6 +24,7 @@ from cai import __version__
 from cai.dataset import DatasetSummary, build_dataset
 from cai.errors import PublishError
 from cai.publish.fetch import Published, published_recipe, sha256_of, versions_differ
+from cai.publish.manifest import code_digest
 from cai.publish.tree import CARD, MANIFEST
 from cai.recipe import SourceSection
 from cai.source import open_sources
@@ -102,7 +103,8 @@ def rebuild(published: Published, folder: Path) -> Rebuilt:
 
 def versions_here() -> dict[str, str]:
     """The versions that decide a file's bytes."""
-    return {"cai": __version__, **{name: version(name) for name in ("pyarrow", "datasketch")}}
+    others = {name: version(name) for name in ("pyarrow", "datasketch")}
+    return {"cai": __version__, "code": code_digest(), **others}
 
 
 def is_of_the_dataset(path: str) -> bool:
