@@ -380,7 +380,8 @@ def test_revisions_and_the_judge_stand_with_their_intervals(
         assert below(text_of.estimate_text(turn.length_ratio, 2)) in written
     for change in found.changes:
         for side in (change.before, change.after):
-            shown = text_of.estimate_text(side, 1) if change.measure == "words" else text_of.share_text(side)
+            digits = {"words": 1, "harm": 3}.get(change.measure)
+            shown = text_of.estimate_text(side, digits) if digits else text_of.share_text(side)
             assert below(shown) in written
     for kind in made[1].judging.values():
         assert below(text_of.share_text(kind.order_consistency)) in written
@@ -410,7 +411,8 @@ def test_a_run_with_nothing_in_it_says_so_in_sentences(tmp_path: Path) -> None:
 def test_text_about_figures_worked_by_hand() -> None:
     assert text_of.rate_text(Rate(0.884, 0.8271, 0.9239, 169, 192)) == "88.4 % (82.7 to 92.4, n 192)"
     assert text_of.rate_text(Rate(None, None, None, 0, 0)) == "none"
-    assert text_of.points(Estimate(-0.031, -0.052, 0.01, 9)) == "−3.1 points (−5.2 to 1.0)"
+    assert text_of.difference_text(Estimate(-0.105, -0.14, 0.07, 9)) == "−0.105 (−0.140 to +0.070)"
+    assert text_of.points(Estimate(-0.031, -0.052, 0.01, 9)) == "−3.1 points (−5.2 to +1.0)"
     assert text_of.estimate_text(Estimate(0.7593, 0.6517, 0.8368, 9)) == "0.759 (0.652 to 0.837)"
     assert text_of.p_value(0.0004) == "< 0.001"
 
@@ -463,7 +465,7 @@ def test_a_persons_review_and_a_planted_truth_say_who_was_right(made: tuple[Path
     )
     text = _Page(write_report(run, told).read_text("utf-8")).text
     assert "96 of 100 pairs answered" in text
-    for shown in ("81.2 %", "74.3 %", "62.5 %", "+6.9 points (1.2 to 12.6)", "91.3 %", "85.9 %"):
+    for shown in ("81.2 %", "74.3 %", "62.5 %", "+6.9 points (+1.2 to +12.6)", "91.3 %", "85.9 %"):
         assert shown in text
     assert "Not known: these labels" not in text
     assert "Let a person judge" not in text

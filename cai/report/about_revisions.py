@@ -23,7 +23,9 @@ _MEASURES = {
     "words": "words, mean",
     "kept_share": "original words kept",
 }
-_SHARES = {"harm", "refuses", "evades", "asks", "kept_share"}
+_SHARES = {"refuses", "evades", "asks", "kept_share"}
+_OF_ONE = {"harm"} | _SHARES
+"""Measures from 0 to 1, which a chart can show."""
 
 
 def phrase_texts(comparison: Comparison) -> list[str]:
@@ -141,13 +143,13 @@ def _change(item: Change) -> list[Child]:
         sides = [below(numbers.share_text(item.before)), below(numbers.share_text(item.after))]
         shown: list[Child] = [*sides, numbers.points(item.difference)]
     else:
-        value = numbers.signed(item.difference.value, 1)
+        digits = 3 if item.measure in _OF_ONE else 1
         shown = [
-            below(numbers.estimate_text(item.before, 1)),
-            below(numbers.estimate_text(item.after, 1)),
-            f"{value} ({numbers.interval(item.difference, 1)})",
+            below(numbers.estimate_text(item.before, digits)),
+            below(numbers.estimate_text(item.after, digits)),
+            numbers.difference_text(item.difference, digits),
         ]
-    chart = charts.dumbbell(before, after) if shares else ""
+    chart = charts.dumbbell(before, after) if item.measure in _OF_ONE else ""
     return [_MEASURES.get(item.measure, item.measure), str(item.round), *shown, f"{item.n:,}", chart]
 
 

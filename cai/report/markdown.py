@@ -135,7 +135,10 @@ def _revisions(found: RevisionFigures) -> str:
     for item in found.changes:
         if item.measure in ("harm", "refuses", "evades"):
             name = {"harm": "P(harmful)", "refuses": "refusals", "evades": "evasions"}[item.measure]
-            change = f"{numbers.share_text(item.before)} → {numbers.share_text(item.after)}, {numbers.points(item.difference)}"
+            if item.measure == "harm":  # a mean of probabilities, as in the terminal
+                change = f"{numbers.estimate_text(item.before)} → {numbers.estimate_text(item.after)}, {numbers.difference_text(item.difference)}"
+            else:
+                change = f"{numbers.share_text(item.before)} → {numbers.share_text(item.after)}, {numbers.points(item.difference)}"
             rows.append([f"{name}, round {item.round}", change])
     return _table([f"revisions of {found.revised:,} responses", "value (interval, n)"], rows)
 

@@ -40,13 +40,23 @@ def interval(estimate: Estimate, digits: int = 3) -> str:
 
 
 def points(estimate: Estimate) -> str:
-    """A difference of shares: `+3.1 points (1.0 to 5.2)`."""
+    """A difference of shares: `+3.1 points (+1.0 to +5.2)`."""
     if estimate.value is None:
         return NONE
     value = signed(100 * estimate.value, 1)
     if estimate.low is None or estimate.high is None:
         return f"{value} points"
-    return f"{value} points ({number(100 * estimate.low, 1)} to {number(100 * estimate.high, 1)})"
+    return f"{value} points ({signed(100 * estimate.low, 1)} to {signed(100 * estimate.high, 1)})"
+
+
+def difference_text(estimate: Estimate, digits: int = 3) -> str:
+    """A difference of means: `−0.105 (−0.140 to −0.070)`."""
+    if estimate.value is None:
+        return NONE
+    value = signed(estimate.value, digits)
+    if estimate.low is None or estimate.high is None:
+        return value
+    return f"{value} ({signed(estimate.low, digits)} to {signed(estimate.high, digits)})"
 
 
 def rate_text(rate: Rate) -> str:
