@@ -14,8 +14,9 @@ from rich.console import Console
 
 from cai.cli.dataset import build_run
 from cai.cli.run import Wish, work
+from cai.publish.file import CARD, MANIFEST, PublishedFile
 from cai.publish.manifest import make_manifest
-from cai.publish.tree import CARD, MANIFEST, PublishedFile, published_files
+from cai.publish.tree import published_files
 from cai.reading import ReadRun
 from cai.review import Answers, export_review, write_answers
 from cai.review.key import Answer

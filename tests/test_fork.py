@@ -22,10 +22,10 @@ from cai.errors import PublishError, RunError
 from cai.frozen import load_inputs, row_plans
 from cai.live import LiveRun
 from cai.publish.fetch import fetch
+from cai.publish.file import MANIFEST, PublishedFile
 from cai.publish.fork import fork
 from cai.publish.manifest import Change, make_manifest
 from cai.publish.rebuild import rebuild
-from cai.publish.tree import MANIFEST, PublishedFile
 from cai.reading import ReadRun
 from cai.recipe import load_recipe
 from cai.run_folder import open_run

@@ -32,10 +32,11 @@ from cai.cli import _verbs, app
 from cai.engine.fingerprint import Fingerprint
 from cai.errors import CaiError
 from cai.frozen import generation_of, load_inputs
+from cai.publish.file import PublishedFile
 from cai.publish.portable import portable
 from cai.publish.prepare import prepare
 from cai.publish.rights import statements_of
-from cai.publish.tree import PublishedFile, published_files
+from cai.publish.tree import published_files
 from cai.reading import ReadRun
 from cai.recipe import EngineSection, load_recipe
 from cai.run_folder import open_run

@@ -19,11 +19,11 @@ import pytest
 
 from cai.errors import HubError, HubMovedError, PublishError, TransientHubError
 from cai.publish.difference import compare_rows, difference, read_rows
+from cai.publish.file import CARD, MANIFEST, PublishedFile
 from cai.publish.hub import Hub, Patience, _bounded, valid_branch, valid_repo
 from cai.publish.hub_errors import mapped
 from cai.publish.manifest import Change, Manifest, code_digest, make_manifest, read_manifest, what_changed
 from cai.publish.push import Pushed, Target, foreign, look, push
-from cai.publish.tree import CARD, MANIFEST, PublishedFile
 from tests.hub_server import PART_SIZE, TOKEN, TOKENS, HubServer, loopback_only
 
 REPO = "org/name"

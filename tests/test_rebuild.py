@@ -19,9 +19,9 @@ import typer
 from cai.cli.rebuild import rebuild as verb
 from cai.errors import PublishError, SourceError
 from cai.publish.fetch import fetch
+from cai.publish.file import PublishedFile
 from cai.publish.rebuild import parquet_difference, rebuild
 from cai.publish.rows import write_rows as write_snapshot
-from cai.publish.tree import PublishedFile
 from cai.publish.with_store import write_store
 from cai.reading import ReadRun
 from cai.recipe import SourceSection

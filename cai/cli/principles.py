@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cai.cli.console import err, out
+from cai.cli.naming import named
 from cai.cli.principles_diff import diff, share_text
 from cai.cli.trying import try_
 from cai.errors import CaiError, ConstitutionError, RunError
@@ -380,17 +381,3 @@ def _print_ablation(made: Ablation) -> None:
     for label, chosen in (("Most alike", alike), ("Least alike", odds)):
         told = "; ".join(f"{one} and {other} ({value * 100:.0f} %)" for value, one, other in chosen)
         console.print(Text(f"\n{label} (pairs on which both prefer the same): {told or 'none'}."))
-
-
-def named(name: str) -> Constitution:
-    """The constitution of a file, or of a name in principles/ here or in the package.
-
-    Raises: ConstitutionError, InputError.
-    """
-    from cai.constitution_file import load_constitution
-    from cai.shipped import find
-
-    given = Path(name)
-    if given.suffix == ".yaml" or given.exists():
-        return load_constitution(given)
-    return load_constitution(find(name, Path.cwd(), "principles", ".yaml"))

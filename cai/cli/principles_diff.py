@@ -82,7 +82,7 @@ def constitution_of(name: str) -> Constitution:
 
     What an earlier version includes is read as it stands now. Raises: ConstitutionError, InputError.
     """
-    from cai.cli.principles import named
+    from cai.cli.naming import named
     from cai.constitution_file import parse_constitution
 
     revision, colon, path = name.partition(":")

@@ -65,7 +65,7 @@ def show(
     Each part stands under the file and line it comes from, with its tokens; at the end, how much
     of it the row's successive requests share, and what breaks that.
     """
-    from cai.cli.principles import named
+    from cai.cli.naming import named
     from cai.cli.trying import row_of
     from cai.frozen import load_inputs
     from cai.prompting import VARIABLES

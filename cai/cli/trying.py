@@ -100,7 +100,7 @@ def row_of(run: RunFolder, wanted: str) -> Row:
 
 
 def _with_principle(asking: Asking, name: str, constitution: str) -> Constitution:
-    from cai.cli.principles import named
+    from cai.cli.naming import named
     from cai.yaml_file import nearest
 
     if constitution:

@@ -19,9 +19,9 @@ from typing import Any
 
 import orjson
 
+from cai.publish.file import CARD, MANIFEST, PublishedFile
 from cai.publish.hub import Hub
 from cai.publish.push import Page
-from cai.publish.tree import CARD, MANIFEST, PublishedFile
 
 _BATCH_ROWS = 500
 _KEYS = ("row_id", "of", "chosen_sample", "rejected_sample")

@@ -21,9 +21,9 @@ from typing import Literal
 
 from cai import __version__
 from cai.errors import HubError, InputError, PublishError
+from cai.publish.file import CARD, MANIFEST
 from cai.publish.hub import Hub
 from cai.publish.manifest import Manifest, read_manifest
-from cai.publish.tree import CARD, MANIFEST
 from cai.recipe import Recipe, load_recipe
 
 What = Literal["all", "run"]

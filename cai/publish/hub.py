@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import tenacity
 
 from cai.errors import HubError, PublishError, TransientHubError
+from cai.publish.file import PublishedFile
 from cai.publish.hub_errors import NotThereError, cause, mapped, raised
-from cai.publish.tree import PublishedFile
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete

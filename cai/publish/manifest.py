@@ -29,7 +29,7 @@ import orjson
 
 from cai import __version__
 from cai.errors import PublishError
-from cai.publish.tree import CARD, MANIFEST, PublishedFile
+from cai.publish.file import CARD, MANIFEST, PublishedFile
 
 FORM = "cai.published.v1"
 

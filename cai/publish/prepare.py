@@ -15,12 +15,13 @@ from pathlib import Path
 
 from cai.errors import PublishError
 from cai.publish.facts import CardFacts, read_facts
+from cai.publish.file import CARD, PublishedFile
 from cai.publish.gate import findings
 from cai.publish.manifest import Change, Manifest, make_manifest
 from cai.publish.portable import portable
 from cai.publish.rights import Finding, Statements
 from cai.publish.scan import ScanReport, scan
-from cai.publish.tree import CARD, PublishedFile, published_files
+from cai.publish.tree import published_files
 from cai.reading import ReadRun
 
 PAGE = "page"

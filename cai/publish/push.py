@@ -28,9 +28,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
 
 from cai.errors import HubError, HubMovedError, PublishError, TransientHubError
+from cai.publish.file import CARD, MANIFEST, PublishedFile
 from cai.publish.hub import Hub, Pull, RemoteFile, valid_branch
 from cai.publish.manifest import Change, Manifest, read_manifest, what_changed
-from cai.publish.tree import CARD, MANIFEST, PublishedFile
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete

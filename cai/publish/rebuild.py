@@ -24,8 +24,8 @@ from cai import __version__
 from cai.dataset import DatasetSummary, build_dataset
 from cai.errors import PublishError
 from cai.publish.fetch import Published, published_recipe, sha256_of, versions_differ
+from cai.publish.file import CARD, MANIFEST
 from cai.publish.manifest import code_digest
-from cai.publish.tree import CARD, MANIFEST
 from cai.recipe import SourceSection
 from cai.source import open_sources
 from cai.store import Store

@@ -17,65 +17,22 @@ What this module does not know: the card, the Hub, what a reader does with the f
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 
 from cai.engine.fingerprint import read_fingerprint
 from cai.errors import PublishError
+from cai.publish.file import PublishedFile
 from cai.publish.portable import Portable, portable, says_where
+from cai.publish.with_store import store_files
 from cai.reading import ReadRun
 from cai.recipe import Recipe
 from cai.run_folder import RunFolder
 from cai.settled import declared_digest
-
-CARD = "README.md"
-MANIFEST = "cai.json"
-_CHUNK = 1 << 20
-
-
-@dataclass(frozen=True)
-class PublishedFile:
-    """One file: `path` in the repository, with slashes; `content`: its bytes, or where they lie."""
-
-    path: str
-    content: bytes | Path
-
-    @cached_property
-    def size(self) -> int:
-        """Bytes."""
-        return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
-
-    @cached_property
-    def sha256(self) -> str:
-        """The digest of the bytes, 64 hexadecimal digits. Raises: OSError."""
-        if isinstance(self.content, bytes):
-            return hashlib.sha256(self.content).hexdigest()
-        with self.content.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-
-    @cached_property
-    def git_oid(self) -> str:
-        """The digest that git names the bytes by, 40 hexadecimal digits. Raises: OSError."""
-        digest = hashlib.sha1(f"blob {self.size}\0".encode(), usedforsecurity=False)
-        for chunk in self._chunks():
-            digest.update(chunk)
-        return digest.hexdigest()
-
-    def read(self) -> bytes:
-        """The bytes. Raises: OSError."""
-        return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
-
-    def _chunks(self) -> Iterator[bytes]:
-        source = io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content.open("rb")
-        with source as file:
-            while chunk := file.read(_CHUNK):
-                yield chunk
 
 
 def published_files(
@@ -97,8 +54,6 @@ def published_files(
     if run.run.noise.is_file():
         files.append(PublishedFile("run/noise.json", run.run.noise))
     if with_store:
-        from cai.publish.with_store import store_files  # type: ignore[import-untyped,unused-ignore]
-
         assert place is not None, "the store's files need a place"
         files += store_files(run, place, told)
     return sorted(files, key=lambda file: file.path)

@@ -24,8 +24,8 @@ from pathlib import Path
 
 from cai.errors import PublishError
 from cai.outcome import outcome_digest
+from cai.publish.file import PublishedFile
 from cai.publish.rows import write_rows
-from cai.publish.tree import PublishedFile
 from cai.reading import ReadRun
 from cai.source import Excluded, SourceItem
 from cai.store import SEGMENT_BYTES, Store
