@@ -330,6 +330,12 @@ def test_a_split_becomes_several_files_where_it_is_large(tmp_path: Path) -> None
     assert [path.name for path in written(tmp_path / "one", 5000)] == ["train-00000.parquet"]
 
 
+def test_a_file_ends_after_so_many_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cai.dataset.writer.SHARD_GROUPS", 2)
+    groups = [pq.ParquetFile(path).num_row_groups for path in written(tmp_path, 4500)]
+    assert groups == [2, 2, 1]
+
+
 def test_a_row_group_ends_at_so_many_rows_or_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (path,) = written(tmp_path / "rows", 2500)
     file = pq.ParquetFile(path)

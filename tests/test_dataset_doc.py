@@ -11,7 +11,7 @@ from cai.dataset.leakage import NEAR, PROMPTS_AT_ONCE, WORDS
 from cai.dataset.schema import CONFIGS, TRAINERS, columns
 from cai.dataset.summary import DatasetSummary
 from cai.dataset.train_records import FARTHEST
-from cai.dataset.writer import ROW_GROUP_BYTES, ROW_GROUP_ROWS, SHARD_BYTES
+from cai.dataset.writer import ROW_GROUP_BYTES, ROW_GROUP_ROWS, SHARD_BYTES, SHARD_GROUPS
 from cai.recipe import Recipe
 from tests.fill_dataset_doc import PAGE, filled
 
@@ -35,7 +35,7 @@ def test_its_numbers_are_those_of_the_code() -> None:
     assert "runs of three words" in TEXT
     assert f"{PROMPTS_AT_ONCE:,} at a time" in TEXT
     assert f"within {FARTHEST} and {1 - FARTHEST}" in TEXT
-    assert f"cut at {SHARD_BYTES // 10**6} MB" in TEXT
+    assert f"cut at {SHARD_BYTES // 10**6} MB or {SHARD_GROUPS} row groups" in TEXT
     assert f"{ROW_GROUP_ROWS:,} rows or {ROW_GROUP_BYTES // 10**6} MB" in TEXT
 
 

@@ -4,7 +4,8 @@
 
 zstd, with a page index; a row group ends at ROW_GROUP_ROWS rows or ROW_GROUP_BYTES bytes in memory,
 a file at the first row group that brings it to SHARD_BYTES on disk, so that the Hub's viewer can
-read any part of it (it wants row groups below 300 MB).
+read any part of it (it wants row groups below 300 MB), or at SHARD_GROUPS row groups: what a file's
+footer will say of each stays in memory until the file ends (0.17 MB a group of `traces`).
 
 Equal rows give equal bytes: every option of the writer is pinned, and nothing in a file depends
 on time or place. (Another version of pyarrow may write other bytes: it signs its files.)
@@ -30,6 +31,7 @@ ROW_GROUP_ROWS = 1000
 
 ROW_GROUP_BYTES = 100_000_000
 SHARD_BYTES = 400_000_000
+SHARD_GROUPS = 200
 _BATCH_ROWS = 100
 
 _OPTIONS: dict[str, Any] = {
@@ -59,6 +61,7 @@ class _Split:
     rows: list[dict[str, Any]] = field(default_factory=list)
     batches: list[Any] = field(default_factory=list)
     files: int = 0
+    groups: int = 0
     sink: Any = None
     writer: Any = None
 
@@ -140,10 +143,12 @@ class ConfigWriter:
             split.sink = pa.OSFile(str(path), "wb")
             split.writer = pq.ParquetWriter(split.sink, self._schema, **_OPTIONS)
             split.files += 1
+            split.groups = 0
         table = pa.concat_tables(split.batches).combine_chunks()
         split.batches.clear()
         split.writer.write_table(table, row_group_size=table.num_rows)
-        if split.sink.tell() >= self._shard_bytes:
+        split.groups += 1
+        if split.sink.tell() >= self._shard_bytes or split.groups >= SHARD_GROUPS:
             self._close(split)
 
     def _close(self, split: _Split) -> None:
