@@ -132,6 +132,9 @@ def _principle(
     tie_threshold: float,
 ) -> PrincipleFigures:
     """One principle's figures; `asked`: its pairs; `single`: its judgements one by one."""
+    answered = single["answer"] != 0  # first: its arrays are twice as long as all that follow
+    first = statistics.clustered_share(single["answer"][answered] == 1, single["pair"][answered])
+    del answered
     a, b = found.first_is_a[asked, place], found.first_is_b[asked, place]
     both = ~np.isnan(a) & ~np.isnan(b)
     cluster, label = pairs["cluster"][asked][both], pairs["label"][asked][both]
@@ -144,7 +147,6 @@ def _principle(
     whole = label == FIRST
     enough = np.count_nonzero(decided) >= statistics.SMALL_GROUP
     p = statistics.clustered_mcnemar(right[compared], whole[compared], cluster[compared])
-    answered = single["answer"] != 0
     return PrincipleFigures(
         constitution=names[0],
         principle=names[1],
@@ -153,7 +155,7 @@ def _principle(
         agreement=statistics.clustered_share(right[decided], cluster[decided]),
         decided=statistics.clustered_share(decided, cluster),
         order_consistency=statistics.clustered_share((a - 0.5) * (b - 0.5) > 0, cluster),
-        first_position=statistics.clustered_share(single["answer"][answered] == 1, single["pair"][answered]),
+        first_position=first,
         distance=statistics.clustered_mean(np.abs(probability - 0.5), cluster),
         scan=Scanned(not enough, p if enough else None, None, None),
     )

@@ -102,11 +102,14 @@ def _issues(human: Table, found: Opinions, second: Bools, seed: int, flipped: Fl
         "human labels that a classifier made of the AI's answers doubts (confident learning, fitted "
         "without the pair's cluster), by its probability of the other label; suspects only"
     )
-    there = np.flatnonzero(~np.isnan(human["probability"]))
-    pairs, first = human.only(*confident.COLUMNS).where(there), ~second[there]
+    labelled = ~np.isnan(human["probability"])
+    there = np.flatnonzero(labelled)
+    pairs, first = human.only(*confident.COLUMNS).where(labelled), ~second[there]
     if len(there) < confident.LEAST or first.all() or not first.any():
         return _listed("label issues", about, human, np.empty(0, np.int64), np.zeros(len(human)), {}, flipped)
-    own = Opinions(found.principles, found.first_is_a[there], found.first_is_b[there], found.asked[there])
+    own = found
+    if len(there) < len(human):
+        own = Opinions(found.principles, found.first_is_a[there], found.first_is_b[there], found.asked[there])
     probability = confident.predicted(pairs, own, second[there], seed)
     score = np.zeros(len(human))
     score[there] = np.where(first, 1 - probability, probability)

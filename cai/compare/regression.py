@@ -51,7 +51,9 @@ def logistic(
     for _ in range(_STEPS):
         probability = sigmoid(features @ beta)
         gradient = features.T @ (label - probability) - ridge * beta
-        weight = probability * (1 - probability)
+        weight = 1 - probability
+        weight *= probability
+        del probability
         try:
             step = np.linalg.solve(_information(features, weight, ridge), gradient).astype(np.float64)
         except np.linalg.LinAlgError:
@@ -98,8 +100,10 @@ def fit(features: Floats, label: Bools, cluster: Ints) -> Fit | None:
 
 def sigmoid(values: Floats) -> Floats:
     """1 / (1 + exp(-x)), for any size of x."""
-    made: Floats = 1 / (1 + np.exp(-np.clip(values, -700, 700)))
-    return made
+    made: Floats = np.clip(values, -700, 700)
+    np.exp(np.negative(made, out=made), out=made)
+    made += 1
+    return np.divide(1, made, out=made)
 
 
 def logit(probability: Floats, floor: float = 1e-6) -> Floats:

@@ -18,6 +18,7 @@ from sys import intern
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -156,6 +157,7 @@ def read_traces(dataset_folder: Path) -> Traces:
         table["cluster"] = own
     judgements = Table(reading.joined("judgements", _JUDGEMENT_TYPES))
     rounds = Table(reading.joined("rounds", _ROUND_TYPES))
+    _give_back()
     return Traces(
         Table(pairs),
         judgements,
@@ -168,7 +170,7 @@ def read_traces(dataset_folder: Path) -> Traces:
     )
 
 
-_SIDE_TYPES = {"harm": "f8", "characters": "i8", "words": "i4"}
+_SIDE_TYPES = {"harm": "f8", "characters": "i4", "words": "i4"}
 _PAIR_TYPES = {
     "row_id": "S",
     **dict.fromkeys(("subset", "split"), "O"),
@@ -337,10 +339,17 @@ def _return_freed_memory() -> None:
     """Have the C library give every large array back to the system when it is freed.
 
     Left alone it comes to keep arrays of up to 32 MB for itself, and with a million pairs the process
-    holds half as much again as its arrays take.
+    holds half as much again as its arrays take; so does Arrow's own pool.
     """
+    pa.set_memory_pool(pa.system_memory_pool())
     with suppress(OSError, AttributeError):  # another C library; it costs memory and no more
         ctypes.CDLL("libc.so.6").mallopt(M_MMAP_THRESHOLD, 1 << 17)
+
+
+def _give_back() -> None:
+    """Give back what small pieces left behind all over the heap."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _concatenated(parts: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
