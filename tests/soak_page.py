@@ -42,7 +42,7 @@ def write_page(folder: Path, docs: Path, commit: str = "") -> None:
         {name: float(value) for name, value in line.items() if name != "phase"}
         | {"rows": float(line["phase"] == "rows")}
         for line in samples
-        if line["go"] in ("1", "2")
+        if line["go"] in ("1", "2", *(["3"] if told.get("before") else []))
     ]
     plot(rows, docs / "soak.svg")
     (docs / "soak.md").write_text(page(told, rows), "utf-8")
@@ -68,6 +68,9 @@ def rates(samples: list[Sample]) -> dict[float, list[Rate]]:
             seconds = item["seconds"] - first["seconds"]
             requests = REQUESTS_A_CALL * (item["calls"] - item["faults"] - first["calls"] + first["faults"])
             if seconds < OVER_S or requests < LEAST_REQUESTS:
+                continue
+            if seconds > 5 * OVER_S:  # the pilot has ended, and the source is gone through once more
+                first = item
                 continue
             cpu = (item["cpu_s"] - first["cpu_s"]) / requests * 1e6
             found.setdefault(go, []).append(Rate(item["seconds"] / 60, requests / seconds, cpu))
@@ -116,7 +119,11 @@ def _mark(panels: Any, minutes: float, text: str, colour: str, style: str) -> No
     for axes in panels:
         axes.axvline(minutes, color=colour, linewidth=1, linestyle=style)
     panels[-1].annotate(
-        f" {text}", (minutes, 0.06), xycoords=("data", "axes fraction"), color=colour, fontsize=8
+        f" {text}",
+        (minutes, 0.06 if colour == RED else 0.9),
+        xycoords=("data", "axes fraction"),
+        color=colour,
+        fontsize=8,
     )
 
 
@@ -175,4 +182,6 @@ def page(told: dict[str, Any], samples: list[Sample]) -> str:
         lines.append(
             f"| {MEANINGS[name]} | {go['seconds']:,} | {go['cpu_s']:,} | {go['peak_mib']} | {phases} | {first} |"
         )
+    if told.get("note"):
+        lines += ["", told["note"]]
     return "\n".join(lines) + "\n"
