@@ -64,9 +64,14 @@ class SourceSection(Section):
 
 
 class ServeSection(Section):
-    """How `cai serve` or the run itself starts vLLM for this engine."""
+    """How `cai serve` or the run itself starts vLLM for this engine.
+
+    `batch_invariant`: have vLLM compute a request in the same way whatever is batched with it
+    (its VLLM_BATCH_INVARIANT); it is slower, and not every GPU and attention backend has it.
+    """
 
     with_run: bool = False
+    batch_invariant: bool = False
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     host: str = "127.0.0.1"
     arguments: list[str] = Field(default_factory=list)

@@ -36,6 +36,7 @@ parser.add_argument("--enable-prefix-caching", action="store_true")
 args, rest = parser.parse_known_args()
 notes = Path(args.notes)
 asked = {"argv": sys.argv[1:], "key": os.environ.get("VLLM_API_KEY"), "pid": os.getpid(), "probes": 0}
+asked["invariant"] = os.environ.get("VLLM_BATCH_INVARIANT")
 notes.write_text(json.dumps(asked))
 print("INFO starting", args.model)
 if args.behave == "dies":
@@ -136,6 +137,16 @@ async def test_it_is_ready_only_when_a_scored_request_is_answered(bench: Bench) 
         assert is_running(seen["pid"])
     assert not is_running(seen["pid"])
     assert "INFO listening" in server.log_path.read_text()
+
+
+async def test_batch_invariance_is_asked_of_vllm_where_the_recipe_says_so(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VLLM_BATCH_INVARIANT", raising=False)
+    async with bench.server(batch_invariant=True):
+        assert bench.seen()["invariant"] == "1"
+    async with bench.server():
+        assert bench.seen()["invariant"] is None
 
 
 async def test_the_flags_are_right_and_arguments_of_the_recipe_come_last(bench: Bench) -> None:

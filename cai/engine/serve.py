@@ -102,6 +102,8 @@ class VllmServer:
                 self.log_path.unlink(missing_ok=True)
             raise
         environment = {"VLLM_NO_USAGE_STATS": "1", **os.environ}
+        if self._serve.batch_invariant:
+            environment["VLLM_BATCH_INVARIANT"] = "1"
         if key:
             environment["VLLM_API_KEY"] = key
         with self._open_log() as log:
