@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import orjson
 import typer
@@ -102,30 +102,44 @@ def publish(
         card=card,
     )
     valid_repo(repo)
-    run = open_run(target)
+    _publish(
+        open_run(target), target, repo, asked, "diff" if diff else "dry run" if dry_run else "push", as_json
+    )
+
+
+def _publish(
+    run: RunFolder,
+    target: Path,
+    repo: str,
+    asked: _Asked,
+    what: Literal["diff", "dry run", "push"],
+    as_json: bool,
+) -> None:
+    """Make everything ready, then show it or push it. `target`: the run as a person named it."""
+    console = None if as_json else out()
     _refuse_while_it_runs(run)
     with _place() as place, _made(target, run) as reading:
         prepared = _prepared(reading, repo, asked)
         said: dict[str, Any] = {"repo": repo, "findings": [asdict(item) for item in prepared.found]}
-        if not diff:
-            _print_findings(prepared, err() if as_json or not dry_run else out())
-        if not (diff or dry_run):
+        if what != "diff":
+            _print_findings(prepared, err() if as_json or what == "push" else out())
+        if what == "push":
             _refuse_blocked(prepared)
             _hub(repo).must_write()
         prepared.card(())  # a template that is wrong is told before anything that takes long
         with waiting("Gathering the files"):
             prepared = prepared.gathered(reading, place, told=lambda line: err().print(escape(line)))
-        if diff:
-            said["difference"] = _diff(repo, prepared, asked, None if as_json else out())
-        elif dry_run:
-            said |= _dry_run(repo, prepared, asked, None if as_json else out())
+        if what == "diff":
+            said["difference"] = _diff(repo, prepared, asked, console)
+        elif what == "dry run":
+            said |= _dry_run(repo, prepared, asked, console)
         else:
-            said["pushed"] = asdict(_push(repo, prepared, asked, None if as_json else out()))
+            said["pushed"] = asdict(_push(repo, prepared, asked, console))
         if as_json:
             sys.stdout.buffer.write(
                 orjson.dumps(said, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
             )
-        if dry_run and prepared.blocking:
+        if what == "dry run" and prepared.blocking:
             raise typer.Exit(1)
 
 
@@ -249,6 +263,8 @@ def _dry_run(repo: str, prepared: Prepared, asked: _Asked, console: Console | No
         total = sum(file.size for file in files)
         console.print(f"  {_size(total):>10}  in {len(files)} files")
         console.print(f"The card: {escape(prepared.facts.run.shown)}/{card.name}", soft_wrap=True)
+        for item in prepared.blocking:  # again: above, it may have scrolled off
+            console.print(f"{escape(item.name)}: {escape(item.do)}", soft_wrap=True)
         stopped = f"[red]The push is stopped by: {_names(prepared)}.[/]"
         console.print(stopped if prepared.blocking else "Nothing stops the push.", soft_wrap=True)
     return {
