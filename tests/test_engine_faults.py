@@ -17,7 +17,7 @@ from cai.engine import connection
 from cai.engine.fingerprint import LEAST, TOLERANCE, Fingerprint, difference, said_differences
 from cai.errors import EngineDownError, EngineRefusedError, TransientEngineError
 from tests.chat_shapes import CHATML, byte_level, save
-from tests.test_server_engine import Small, engine, generate, score
+from tests.test_server_engine import Small, engine, generate, score, serving
 
 
 @pytest.fixture(scope="module")
@@ -30,17 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def serve(folder: Path) -> Iterator[Callable[..., Small]]:
-    """Starts servers with the tokenizer, and ends them all."""
-    running: list[Small] = []
-
-    def start(*arguments: str) -> Small:
-        running.append(Small("--tokenizer", str(folder), *arguments))
-        return running[-1]
-
-    yield start
-    for server in running:
-        if server.process.poll() is None:
-            server.stop()
+    yield from serving(folder)
 
 
 def swap(server: Small, weights: str) -> None:

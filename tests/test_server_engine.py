@@ -96,6 +96,20 @@ def small(started: Callable[..., Small], tokenizer: Path) -> Small:
     return started("--tokenizer", str(tokenizer), "--context", "300")
 
 
+def serving(tokenizer: Path) -> Iterator[Callable[..., Small]]:
+    """What starts servers with a tokenizer; they all end when it is left."""
+    running: list[Small] = []
+
+    def start(*arguments: str) -> Small:
+        running.append(Small("--tokenizer", str(tokenizer), *arguments))
+        return running[-1]
+
+    yield start
+    for server in running:
+        if server.process.poll() is None:
+            server.stop()
+
+
 def engine(*servers: Small, **settings: Any) -> ServerEngine:
     """An engine of these servers, not yet open; it gives up after two seconds."""
     values = {

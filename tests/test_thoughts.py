@@ -24,7 +24,7 @@ from cai.recipe import EngineSection
 from cai.request import THINKING_MARKS, Completion, GenerateRequest, read_answer
 from tests.chat_shapes import ALWAYS_THINKING, THINKING, byte_level, save
 from tests.small_server import THOUGHT
-from tests.test_server_engine import Small, engine, generate
+from tests.test_server_engine import Small, engine, generate, serving
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def serve(folder: Path) -> Iterator[Callable[..., Small]]:
-    """Starts servers with the tokenizer, and ends them all."""
-    running: list[Small] = []
-
-    def start(*arguments: str) -> Small:
-        running.append(Small("--tokenizer", str(folder), *arguments))
-        return running[-1]
-
-    yield start
-    for server in running:
-        server.stop()
+    yield from serving(folder)
 
 
 @pytest.mark.parametrize(
