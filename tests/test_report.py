@@ -471,6 +471,8 @@ def test_a_persons_review_and_a_planted_truth_say_who_was_right(made: tuple[Path
     assert "Let a person judge" not in text
     assert "| the AI label | 81.2 % (71.2 to 91.2) |" in markdown(told)
     assert "| the AI is right, as planted | 91.3 % (85.0 to 96.0, n 64) |" in markdown(told)
+    unanswered = replace(comparison, person=replace(_person(), answered=0))
+    assert "no person has reviewed a sample" in markdown(unanswered)
 
 
 # ---------------------------------------------------------------------- the verb

@@ -146,7 +146,8 @@ def _revisions(found: RevisionFigures) -> str:
 def _right(comparison: Comparison) -> str:
     """Who was right, as far as anybody can say."""
     rows = []
-    person, planted = comparison.person, comparison.planted
+    planted = comparison.planted
+    person = comparison.person if comparison.person and comparison.person.answered else None
     if person is not None:
         for name, side in (("the AI label", person.ai), ("the human label", person.human)):
             rows.append([name, _weighted(side.weighted)])
