@@ -57,13 +57,15 @@ def main() -> None:
 def measure(dataset: Path) -> None:
     """Compare, and print what it took."""
     started = time.perf_counter()
-    from cai.compare.traces import read_traces
+    from cai.compare.trace_reading import read_traces
 
     traces = read_traces(dataset)
     read = time.perf_counter() - started
-    print(f"{len(traces.pairs):,} pairs, {len(traces.judgements):,} judgements")
+    parts = traces.parts.values()
+    judged = sum(int(opinions["judged"].sum()) for part in parts for opinions in part.opinions.slices())
+    print(f"{sum(len(part.pairs) for part in parts):,} pairs, {judged:,} judgements")
     print(f"  columns read      {read:6.1f} s")
-    del traces
+    del traces, parts
     from cai.compare import compare, write_comparison
 
     started, used = time.perf_counter(), time.process_time()

@@ -46,7 +46,7 @@ FAULTS = ("429", "500", "503", "reset", "truncated", "garbage", "error-inside")
 EVERY_S = 1.0
 TICK = os.sysconf("SC_CLK_TCK")
 COLUMNS = (
-    *("seconds", "go", "phase", "rss_mib", "cpu_s", "store_mb", "index_mb"),
+    *("seconds", "go", "phase", "rss_mib", "own_mib", "cpu_s", "store_mb", "index_mb"),
     *("calls", "faults", "in_flight", "load"),
 )
 RECIPE = """\
@@ -195,13 +195,18 @@ class Watched:
     seconds: float = 0.0
     cpu_s: float = 0.0
     peak_mib: float = 0.0
+    own_mib: float = 0.0
     first_call_s: float | None = None
     peak_by_phase: dict[str, float] = field(default_factory=dict)
 
     def told(self) -> dict[str, Any]:
         """As the page has it."""
         told: dict[str, Any] = {"exit": self.code, "seconds": round(self.seconds, 1)}
-        told |= {"cpu_s": round(self.cpu_s, 1), "peak_mib": round(self.peak_mib)}
+        told |= {
+            "cpu_s": round(self.cpu_s, 1),
+            "peak_mib": round(self.peak_mib),
+            "own_mib": round(self.own_mib),
+        }
         if self.first_call_s is not None:
             told["first_call_s"] = round(self.first_call_s, 2)
         told["peak_mib_by_phase"] = {name: round(peak) for name, peak in self.peak_by_phase.items()}
@@ -256,19 +261,21 @@ class Watch:
             )
             times = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
             rss, peak = (int(status[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
+            own = int(status["RssAnon"].split()[0]) / 1024
         except (OSError, KeyError, IndexError):
             return  # it has just ended
         phase = self._phase()
         watched.cpu_s = sum(map(int, times)) / TICK
         watched.peak_mib = max(watched.peak_mib, peak)
+        watched.own_mib = max(watched.own_mib, own)
         watched.peak_by_phase[phase] = max(watched.peak_by_phase.get(phase, 0.0), rss)
         counted = counters(self._url)
         store = sum(path.stat().st_size for path in self._run.glob("store/segment-*.jsonl")) / 1e6
         index = sum(path.stat().st_size for path in self._run.glob("store/index/table-*.bin")) / 1e6
         self._samples.writerow(
             [
-                *(round(time.monotonic() - self._began, 1), self._go, phase, round(rss, 1)),
-                *(round(watched.cpu_s, 1), round(store, 1), round(index, 1)),
+                *(round(time.monotonic() - self._began, 1), self._go, phase),
+                *(round(item, 1) for item in (rss, own, watched.cpu_s, store, index)),
                 *(counted.get(name, 0) + int(self._earlier.get(name, 0)) for name in ("calls", "faults")),
                 *(counted.get("open", 0), round(os.getloadavg()[0], 1)),
             ]

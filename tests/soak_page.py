@@ -95,6 +95,7 @@ def plot(samples: list[Sample], path: Path) -> None:
     for go, held in _goes(samples[:: max(1, len(samples) // 400)]).items():
         minutes = [item["seconds"] / 60 for item in held]
         memory.plot(minutes, [item["rss_mib"] for item in held], color=BLUE, linewidth=1.2)
+        memory.plot(minutes, [item["own_mib"] for item in held], color=GREY, linewidth=1.0)
         if go > 1:
             _mark(panels, minutes[0], "killed, gone on with", RED, "--")
     ended = next(
@@ -104,7 +105,7 @@ def plot(samples: list[Sample], path: Path) -> None:
         _mark(panels, ended, "dataset, comparison", GREY, ":")
     speed.set_ylabel("requests a second")
     cost.set_ylabel("processor of the\nclient, µs a request")
-    memory.set_ylabel("memory of the\nclient, MiB")
+    memory.set_ylabel("memory of the client, MiB\n(grey: of its own)")
     memory.set_xlabel("minutes")
     for axes in panels:
         axes.set_ylim(bottom=0)
@@ -168,19 +169,19 @@ def page(told: dict[str, Any], samples: list[Sample]) -> str:
         f"| preferences in the dataset | {sum(summary['configs']['preferences'].values()):,} |",
         f"| store | {told['store_mb']:,} MB |",
         "",
-        "Memory is what the process itself holds (VmHWM at its peak, VmRSS by phase); there is no engine in it. Mapped files count in it,",
-        "the store's index above all (0.1 to 0.2 GB at a million rows), which the system takes back when it needs room. Processor time",
-        "counts all threads.",
+        "Memory is that of the process; there is no engine in it. Of its own (RssAnon) is what nobody else can use; the whole (VmHWM at its",
+        "peak, VmRSS by phase) has libraries and mapped files in it too, the store's index and a comparison's columns above all, which the",
+        "system takes back when it needs room. Processor time counts all threads.",
         "",
-        "| process | seconds | processor s | peak MiB | by phase, MiB | first call after, s |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| process | seconds | processor s | memory of its own, MiB | the whole, MiB | the whole by phase, MiB | first call after, s |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, go in told["goes"].items():
         phases = ", ".join(f"{PHASES[key]} {peak}" for key, peak in go["peak_mib_by_phase"].items())
         phases = phases if name.startswith(("run", "resumed")) else ""
         first = go.get("first_call_s", "")
         lines.append(
-            f"| {MEANINGS[name]} | {go['seconds']:,} | {go['cpu_s']:,} | {go['peak_mib']} | {phases} | {first} |"
+            f"| {MEANINGS[name]} | {go['seconds']:,} | {go['cpu_s']:,} | {go['own_mib']} | {go['peak_mib']} | {phases} | {first} |"
         )
     if told.get("note"):
         lines += ["", told["note"]]

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "cai"
 
 LAYERS: list[list[str]] = [
-    ["errors", "digest", "abreast", "mistake", "share"],
+    ["errors", "digest", "abreast", "memory", "mistake", "share"],
     ["parts", "conversation", "yaml_file", "shipped", "template_syntax", "text_features"],
     ["template", "principle", "shortening"],
     ["constitution_file"],

@@ -21,6 +21,7 @@ from cai.cli.edited import Meant, inputs_meant
 from cai.cli.ending import is_finished, say_finished, say_next
 from cai.cli.interrupts import Deadline, Interrupts, sigterm_as_ctrl_c
 from cai.errors import CaiError, RunError
+from cai.memory import give_back
 
 if TYPE_CHECKING:
     from cai.frozen import Inputs
@@ -129,16 +130,33 @@ async def work(
 
     folder = open_run(target)
     with faults_named(folder.shown):
-        return await _work(target, folder, wish, finish, inputs)
+        asked = await _ask(target, folder, wish, finish is not None, inputs)
+    if asked.code is not None:
+        return asked.code
+    give_back()  # engines with all that they remembered
+    (finish or _finish)(target)
+    if not asked.quarantined:
+        return 0
+    err().print(
+        f"{asked.quarantined:,} rows are in quarantine (quarantine.jsonl); the same command takes them up again, "
+        "and with --retry-quarantined no others.",
+        soft_wrap=True,
+    )
+    return 3
 
 
-async def _work(
-    target: Path,
-    folder: RunFolder,
-    wish: Wish,
-    finish: Callable[[Path], None] | None,
-    inputs: Inputs | None,
-) -> int:
+@dataclass(frozen=True)
+class _Asked:
+    """How the work on rows ended: with an exit `code`, or (None) with all rows done and so many in quarantine."""
+
+    code: int | None
+    quarantined: int = 0
+
+
+async def _ask(
+    target: Path, folder: RunFolder, wish: Wish, finish_anew: bool, inputs: Inputs | None
+) -> _Asked:
+    """Have every row worked on. `finish_anew`: the run is to be finished even where it is finished."""
     from cai.doctor.before_run import examine_run
     from cai.job import in_quarantine, quarantine_taken_up
     from cai.live import LiveRun
@@ -151,7 +169,7 @@ async def _work(
         waiting = in_quarantine(folder)
         if wish.retry_quarantined and not waiting:
             console.print("No row is in quarantine.")
-            return 0
+            return _Asked(0)
         choice = choose_pilot(folder, live.recipe, live.source)
         if choice.total == 0:
             raise RunError("The recipe's sources hold no rows.", "Check their path, subsets and splits.")
@@ -160,9 +178,9 @@ async def _work(
                 "The recipe's pilot has 0 rows.", "Set `pilot: {rows: 200}`, or leave --pilot-only out."
             )
         nothing_left = not wish.pilot_only and not wish.retry_too_long and not live.has_rows_left()
-        if nothing_left and finish is None and is_finished(folder, live.generation.digest, choice.total):
+        if nothing_left and not finish_anew and is_finished(folder, live.generation.digest, choice.total):
             say_finished(out(), folder, target)
-            return 0
+            return _Asked(0)
         if nothing_left:
             console.print(f"Nothing is left to ask: {choice.total:,} rows, each finished or excluded.")
         if wish.retry_too_long:
@@ -177,23 +195,15 @@ async def _work(
                 if not all(map(live.job.finished, choice.rows)):
                     stopped = await _go(live, "pilot", choice, deadline, set(choice.rows))
                 if not stopped and choice.rows and not _may_go_on(live, choice, wish):
-                    return (3 if live.job.progress.quarantined else 0) if wish.pilot_only else 1
+                    return _Asked((3 if live.job.progress.quarantined else 0) if wish.pilot_only else 1)
                 if not stopped and choice.total > len(choice.rows):
                     stopped = await _go(live, "run", choice, deadline, None)
         quarantined = live.job.progress.quarantined.total()
     check_ended(live.ask)
     if stopped:
         say_stopped(target, wish.max_hours if deadline.passed else None)
-        return 130
-    (finish or _finish)(target)
-    if quarantined:
-        console.print(
-            f"{quarantined:,} rows are in quarantine (quarantine.jsonl); the same command takes them up again, "
-            "and with --retry-quarantined no others.",
-            soft_wrap=True,
-        )
-        return 3
-    return 0
+        return _Asked(130)
+    return _Asked(None, quarantined)
 
 
 async def _go(
@@ -273,6 +283,7 @@ def _finish(target: Path) -> None:
     from cai.run_folder import open_run
 
     build_run(target, console=err())
+    give_back()
     compare_run(target, console=out())
     out().print()
     say_next(out(), open_run(target), target)

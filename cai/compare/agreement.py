@@ -10,7 +10,7 @@ What this module does not know: files, principles, how figures are shown.
 
 from __future__ import annotations
 
-from sys import intern
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from cai.compare import bootstrap, statistics
 from cai.compare.calibration import calibration
+from cai.compare.columns import Table
 from cai.compare.figures import Agreement, Breakdown, Calibration, Estimate, Group
 from cai.compare.statistics import Bools, Floats
-from cai.compare.traces import ABSTAINED, FIRST, SECOND, TIE, Table, id_texts
+from cai.compare.traces import ABSTAINED, FIRST, SECOND, TIE, id_texts
 from cai.digest import draw
 
 GROUPS_OF_A_NUMBER = 5
@@ -98,27 +99,28 @@ def forecast(pairs: Table, second: Bools, seed: int) -> Calibration:
 
 def breakdowns(pairs: Table, names: list[str]) -> tuple[Breakdown, ...]:
     """Agreement by everything that pairs can be told apart by; breakdowns with one group included."""
-    both = np.array(
-        [intern(f"{a} {b}") for a, b in zip(pairs["subset"], pairs["split"], strict=True)], object
-    )
+    subset, split = pairs["subset"], pairs["split"]
     difference = pairs["first_characters"] - pairs["second_characters"]
-    constitution = np.array([names[code] for code in pairs["constitution"]], object)
+
+    def both(code: int) -> str:
+        return f"{names[code // len(names)]} {names[code % len(names)]}"
+
     return (
-        _by_name("subset", pairs, pairs["subset"]),
-        _by_name("split", pairs, pairs["split"]),
-        _by_name("subset and split", pairs, both),
-        _by_name("constitution", pairs, constitution),
-        _by_name("turns", pairs, pairs["turns"]),
+        _by_code("subset", pairs, subset, names.__getitem__),
+        _by_code("split", pairs, split, names.__getitem__),
+        _by_code("subset and split", pairs, subset.astype(np.int64) * len(names) + split, both),
+        _by_code("constitution", pairs, pairs["constitution"], names.__getitem__),
+        _by_code("turns", pairs, pairs["turns"], int),
         _by_number("length difference", pairs, difference.astype(np.float64)),
         _by_number("confidence", pairs, np.abs(statistics.even(pairs["probability"]) - 0.5)),
     )
 
 
-def _by_name(by: str, pairs: Table, values: NDArray[Any]) -> Breakdown:
-    places: dict[Any, int] = {}
-    code = np.array([places.setdefault(value, len(places)) for value in values.tolist()], np.int64)
+def _by_code(by: str, pairs: Table, values: NDArray[Any], name: Callable[[int], Any]) -> Breakdown:
+    """Groups of equal whole numbers, in the order of what these stand for."""
+    kinds = sorted((name(int(value)), int(value)) for value in np.unique(values))
     groups: list[tuple[str, float | None, float | None, Ints]] = [
-        (str(kind), None, None, np.flatnonzero(code == place)) for kind, place in sorted(places.items())
+        (str(kind), None, None, np.flatnonzero(values == value)) for kind, value in kinds
     ]
     return _breakdown(by, pairs, groups)
 
@@ -137,15 +139,16 @@ def _by_number(by: str, pairs: Table, values: Floats) -> Breakdown:
 def _breakdown(
     by: str, pairs: Table, groups: list[tuple[str, float | None, float | None, Ints]]
 ) -> Breakdown:
-    found = [agreement(pairs["label"][part], pairs["cluster"][part]) for _, _, _, part in groups]
+    label, cluster = pairs["label"], pairs["cluster"]
+    found = [agreement(label[part], cluster[part]) for _, _, _, part in groups]
     place = np.full(len(pairs), -1, np.int64)
     for number, (_, _, _, part) in enumerate(groups):
         place[part] = number
-    tested = (place >= 0) & (np.abs(pairs["label"]) == 1)
+    tested = (place >= 0) & (np.abs(label) == 1)
     scans = statistics.apart(
-        pairs["label"][tested] == FIRST,
+        label[tested] == FIRST,
         place[tested],
-        pairs["cluster"][tested],
+        cluster[tested],
         len(groups),
         statistics.SMALL_GROUP,
     )

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cai.compare import regression, statistics
+from cai.compare.columns import Table
 from cai.compare.figures import Bias, Estimate, Rate, Term
 from cai.compare.statistics import Floats
-from cai.compare.traces import FIRST, Table
+from cai.compare.traces import FIRST
 from cai.share import Z
 
 LEAST_PER_TERM = 10
@@ -35,8 +36,6 @@ def biases(human: Table, others: dict[str, NDArray[Any]]) -> tuple[Bias, ...]:
     `human`: human pairs, whose first response the human preferred; `others`: labels of the other
     judges on them. Only pairs that the labeller (for the human: the AI) labelled.
     """
-    sides = (f"{side}_{name}" for side in ("first", "second") for name in ("characters", *_FEATURES))
-    human = human.only("label", "cluster", *sides)
     labelled = np.abs(human["label"]) == 1
     if not labelled.any():
         return ()

@@ -110,7 +110,7 @@ def _recalibrations(forecast: Floats, happened: Bools, cluster: Ints, seed: int)
     if whole is not None:
 
         def temperature(fitted: Bools, applied: Bools) -> Floats:
-            found = regression.logistic(odds[fitted], happened[fitted], start=whole.coefficients)
+            found = regression.logistic(odds, happened, start=whole.coefficients, chosen=fitted)
             slope = found[0] if found is not None else 1.0
             return regression.sigmoid(odds[applied, 0] * slope)
 

@@ -6,9 +6,9 @@ What this module does not know: runs, stores, engines; how a statistic is comput
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
@@ -16,20 +16,23 @@ from numpy.typing import NDArray
 
 from cai.compare import agreement, bootstrap, lists, phrases, statistics
 from cai.compare.bias import biases
+from cai.compare.columns import Table
 from cai.compare.contest import main_table
 from cai.compare.disagreements import disagreements
 from cai.compare.figures import FORM, Comparison, Constants, JudgePair, Judging
 from cai.compare.harm import harm_figures
-from cai.compare.judging import Opinions, between_judges, judging, matrices, opinions, principles
+from cai.compare.judging import between_judges, judging, matrices, principles
 from cai.compare.literature import LITERATURE
 from cai.compare.person import REVIEW, person_of_run
 from cai.compare.planted import Planted, planted_figures
 from cai.compare.revisions import revision_figures
-from cai.compare.traces import ABSTAINED, Table, Traces, read_traces
+from cai.compare.trace_reading import read_traces
+from cai.compare.traces import ABSTAINED, Traces
 from cai.compare.verdict import verdict
 from cai.dataset.records import HARMFUL
 from cai.errors import RunError
 
+Figures = TypeVar("Figures")
 KINDS = ("human", "revised", "sampled")
 _SUMMARY = {"settings", "generation", "rows", "finished", "not_finished", "excluded"}
 """What a comparison takes from a dataset's accounts."""
@@ -47,9 +50,14 @@ def compare(dataset_folder: Path, planted: Mapping[str, Planted] | None = None) 
     traces = read_traces(dataset_folder)
     names = _judges(traces, settings.get("judges") or [])
     judge = names[0] if names else ""
-    kinds = {kind: _of_kind(traces, kind, judge) for kind in KINDS}
-    human = kinds["human"]
+    human = traces.part("human", judge)
     second = agreement.swapped(human.pairs, seed)
+
+    def done(figures: Figures) -> Figures:
+        """Let go of the columns that figures were made of."""
+        traces.scratch.let_go()
+        return figures
+
     others = {f"judge {name}": _labels_of(traces, name, human.pairs) for name in names[1:]}
     made = Comparison(
         form=FORM,
@@ -62,21 +70,21 @@ def compare(dataset_folder: Path, planted: Mapping[str, Planted] | None = None) 
         not_finished=summary["not_finished"],
         shortened=summary.get("shortened", 0),
         excluded=summary["excluded"],
-        agreement=agreement.agreement(human.pairs["label"], human.pairs["cluster"]),
-        kappa=agreement.kappa(human.pairs["label"], second, human.pairs["cluster"], seed),
-        main=main_table(human.pairs, others, second, seed),
-        breakdowns=agreement.breakdowns(human.pairs, traces.names),
-        calibration=agreement.forecast(human.pairs, second, seed),
-        biases=biases(human.pairs, others),
-        principles=principles(traces, human.pairs, human.judgements, human.opinions, tie_threshold),
-        matrices=matrices(traces, human.pairs, human.opinions, tie_threshold),
-        judging=_judging(judge, kinds),
-        other_judges=_other_judges(traces, names[1:]),
+        agreement=done(agreement.agreement(human.pairs["label"], human.pairs["cluster"])),
+        kappa=done(agreement.kappa(human.pairs["label"], second, human.pairs["cluster"], seed)),
+        main=done(main_table(human.pairs, others, second, seed)),
+        breakdowns=done(agreement.breakdowns(human.pairs, traces.names)),
+        calibration=done(agreement.forecast(human.pairs, second, seed)),
+        biases=done(biases(human.pairs, others)),
+        principles=done(principles(traces, human, tie_threshold)),
+        matrices=done(matrices(traces, human, tie_threshold)),
+        judging=done(_judging(judge, traces)),
+        other_judges=done(_other_judges(traces, names[1:])),
         between_judges=_between(judge, others, human.pairs, second, seed),
-        harm=harm_figures(judge, human.pairs, traces),
-        revisions=revision_figures(traces, names, dataset_folder, settings.get("same_model")),
-        lists=lists.row_lists(human.pairs, human.opinions, second, tie_threshold, seed, planted),
-        disagreements=disagreements(traces, human.pairs, human.opinions, tie_threshold),
+        harm=done(harm_figures(judge, human.pairs, traces)),
+        revisions=done(revision_figures(traces, names, dataset_folder, settings.get("same_model"))),
+        lists=done(lists.row_lists(traces, human, second, tie_threshold, seed, planted)),
+        disagreements=done(disagreements(traces, human, tie_threshold)),
         planted=planted_figures(human.pairs, planted) if planted is not None else None,
         literature=LITERATURE,
         person=person_of_run(dataset_folder.parent / REVIEW, summary["generation"], tie_threshold),
@@ -119,39 +127,22 @@ def _summary(dataset_folder: Path) -> dict[str, Any]:
     return made
 
 
-@dataclass(frozen=True)
-class _Part:
-    """The pairs of one kind and judge, their judgements, and these laid out by principle."""
-
-    pairs: Table
-    judgements: Table
-    opinions: Opinions
-
-
 def _judges(traces: Traces, asked: list[str]) -> list[str]:
     """The judges whose feedback is there, the one that makes the labels first."""
-    there = [traces.names[code] for code in np.unique(traces.pairs["judge"])]
+    there = traces.judges()
     return [name for name in asked if name in there] + [name for name in there if name not in asked]
 
 
-def _of_kind(traces: Traces, kind: str, judge: str) -> _Part:
-    """The pairs of a kind, with their row numbers as `number`, and their judgements."""
-    chosen = (traces.pairs["kind"] == traces.code(kind)) & (traces.pairs["judge"] == traces.code(judge))
-    pairs = Table({**traces.pairs.columns, "number": np.arange(len(chosen))}).where(chosen)
-    judgements = traces.judgements.where(chosen[traces.judgements["pair"]])
-    return _Part(pairs, judgements, opinions(pairs, judgements))
-
-
-def _judging(judge: str, kinds: Mapping[str, _Part]) -> dict[str, Judging]:
+def _judging(judge: str, traces: Traces) -> dict[str, Judging]:
     """The judge's behaviour on each kind of pair that was judged."""
-    there = {kind: part for kind, part in kinds.items() if len(part.pairs)}
-    return {kind: judging(judge, part.pairs, part.judgements, part.opinions) for kind, part in there.items()}
+    return {
+        kind: judging(judge, traces.parts[kind, judge]) for kind in KINDS if (kind, judge) in traces.parts
+    }
 
 
 def _labels_of(traces: Traces, judge: str, human: Table) -> NDArray[np.int8]:
     """Another judge's labels of the same human pairs, in the same order."""
-    chosen = (traces.pairs["kind"] == traces.code("human")) & (traces.pairs["judge"] == traces.code(judge))
-    own = traces.pairs.where(chosen)
+    own = traces.part("human", judge).pairs
     label = np.full(len(human), ABSTAINED, np.int8)
     _, here, there = np.intersect1d(human["position"], own["position"], return_indices=True)
     label[here] = own["label"][there]
@@ -159,9 +150,8 @@ def _labels_of(traces: Traces, judge: str, human: Table) -> NDArray[np.int8]:
 
 
 def _other_judges(traces: Traces, names: list[str]) -> tuple[Judging, ...]:
-    found = [(name, _of_kind(traces, "human", name)) for name in names]
     return tuple(
-        judging(name, part.pairs, part.judgements, part.opinions) for name, part in found if len(part.pairs)
+        judging(name, traces.parts["human", name]) for name in names if ("human", name) in traces.parts
     )
 
 

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from cai.compare import bootstrap, statistics
 from cai.compare.agreement import kappa, score
+from cai.compare.columns import Table
 from cai.compare.figures import Estimate, Labeller, MainTable, Rate
 from cai.compare.statistics import Bools, Floats
-from cai.compare.traces import ABSTAINED, FIRST, SECOND, TIE, Table
+from cai.compare.traces import ABSTAINED, FIRST, SECOND, TIE
 
 Labels = NDArray[Any]
 RATING = "less harmful wins"

@@ -9,9 +9,8 @@ from collections import defaultdict
 from typing import Any
 
 from cai.compare.figures import Disagreement
-from cai.compare.judging import Opinions
 from cai.compare.lists import flip_order, support
-from cai.compare.traces import Table, Traces
+from cai.compare.traces import Part, Traces
 from cai.dataset.labels import label
 
 SHOWN = 10
@@ -19,22 +18,18 @@ _COLUMNS = ["row_id", "source", "subset", "split", "line", "prompt", "feedback"]
 
 
 def disagreements(
-    traces: Traces, human: Table, found: Opinions, tie_threshold: float, count: int = SHOWN
+    traces: Traces, human: Part, tie_threshold: float, count: int = SHOWN
 ) -> tuple[Disagreement, ...]:
     """The best supported ones first; equals in the source's order.
 
-    `human`: the row numbers (`number`) and columns of the human pairs, whose first response the
-    human preferred, with the opinions about them.
+    `human`: the human pairs; the first response of each is the one that the human preferred.
     """
-    score = support(human, found, tie_threshold)[0]
-    places = flip_order(human, score)[:count]
-    numbers = [int(human["number"][place]) for place in places]
-    rows = traces.rows_at(numbers, _COLUMNS)
+    score = support(human, tie_threshold)[0]
+    places = flip_order(human.pairs, score)[:count]
+    rows, pair = human.pairs["row"][places].tolist(), human.pairs["pair"][places].tolist()
     return tuple(
-        _disagreement(
-            row, row["feedback"][int(traces.pairs["pair"][number])], float(score[place]), tie_threshold
-        )
-        for place, number, row in zip(places, numbers, rows, strict=True)
+        _disagreement(row, row["feedback"][own], float(score[place]), tie_threshold)
+        for place, own, row in zip(places, pair, traces.rows_at(rows, _COLUMNS), strict=True)
     )
 
 

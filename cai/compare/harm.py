@@ -8,8 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from cai.compare import statistics
+from cai.compare.columns import Table
 from cai.compare.figures import HarmFigures
-from cai.compare.traces import ABSTENTIONS, Table, Traces
+from cai.compare.opinions import ABSTENTIONS
+from cai.compare.traces import Traces
 from cai.dataset.records import HARMFUL
 
 

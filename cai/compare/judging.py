@@ -5,7 +5,7 @@ What this module does not know: files, how figures are shown.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,108 +13,74 @@ from numpy.typing import NDArray
 
 from cai.compare import statistics
 from cai.compare.agreement import clustered_kappa
+from cai.compare.columns import Table
 from cai.compare.estimates import Scanned
 from cai.compare.figures import JudgePair, Judging, PrincipleFigures, PrincipleMatrix
-from cai.compare.statistics import Bools, Floats
-from cai.compare.traces import ABSTAINED, ABSTENTIONS, FIRST, TIE, Table, Traces
+from cai.compare.opinions import ABSTENTIONS, blocks, principles_of, probability
+from cai.compare.statistics import Bools
+from cai.compare.traces import ABSTAINED, FIRST, TIE, Part, Traces
 from cai.dataset.labels import ROUNDING
 
 Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Opinions:
-    """What each principle says of each pair, in both orders; NaN where an order does not stand.
-
-    `principles`: numbers into the names. `first_is_a`, `first_is_b`: (pairs, principles), the
-    probability that the pair's first response is better, the mean over samples.
-    `asked`: whether the principle was put to the pair at all.
-    """
-
-    principles: tuple[int, ...]
-    first_is_a: Floats
-    first_is_b: Floats
-    asked: Bools
-
-    @property
-    def probability(self) -> Floats:
-        """The mean over both orders; NaN where not both stand."""
-        return (self.first_is_a + self.first_is_b) / 2
-
-
-def opinions(pairs: Table, judgements: Table) -> Opinions:
-    """Lay the judgements of these pairs out by pair and principle.
-
-    `pairs`: with their row numbers in the traces as `number`, ascending.
-    """
-    principles, column = np.unique(judgements["principle"], return_inverse=True)
-    shape = (len(pairs), len(principles))
-    key = np.searchsorted(pairs["number"], judgements["pair"]) * max(1, len(principles)) + column
-    probability, second = judgements["probability"], judgements["second_order"]
-    standing = ~np.isnan(probability)
-
-    def laid(chosen: Bools) -> Floats:
-        count = np.bincount(key[chosen], minlength=shape[0] * shape[1])
-        total = np.bincount(key[chosen], weights=probability[chosen], minlength=shape[0] * shape[1])
-        with np.errstate(invalid="ignore"):
-            made: Floats = statistics.even((total / count).reshape(shape))
-        return made
-
-    asked = np.bincount(key, minlength=shape[0] * shape[1]).reshape(shape) > 0
-    return Opinions(
-        tuple(int(item) for item in principles), laid(standing & ~second), laid(standing & second), asked
-    )
-
-
-def judging(judge: str, pairs: Table, judgements: Table, found: Opinions) -> Judging:
-    """The judge's behaviour on pairs of one kind; `judgements` and opinions are theirs."""
+def judging(judge: str, part: Part) -> Judging:
+    """The judge's behaviour on pairs of one kind."""
+    pairs, said = part.pairs, _Counts(part)
     label = pairs["label"]
-    answered = judgements["answer"] != 0
-    both = ~np.isnan(found.probability)
-    same = ((found.first_is_a - 0.5) * (found.first_is_b - 0.5) < 0)[both]
-    reasons = np.bincount(judgements["abstained"], minlength=1 + len(ABSTENTIONS))[1:]
     return Judging(
         judge=judge,
         judged=len(pairs),
         labelled=int(np.count_nonzero(np.abs(label) == 1)),
         tied=int(np.count_nonzero(label == TIE)),
         abstained=int(np.count_nonzero(label == ABSTAINED)),
-        judgements=len(judgements),
-        abstained_judgements=int(np.count_nonzero(np.isnan(judgements["probability"]))),
-        abstention=statistics.clustered_share(np.isnan(judgements["probability"]), judgements["pair"]),
-        abstained_as={name: int(n) for name, n in zip(ABSTENTIONS, reasons, strict=True) if n},
+        judgements=int(said.judged.sum()),
+        abstained_judgements=int(said.silent.sum()),
+        abstention=statistics.counted_share(said.silent, said.judged),
+        abstained_as={name: n for name, n in said.abstained_as.items() if n},
         order_consistency=statistics.bounded_mean(pairs["order_consistency"], pairs["cluster"]),
-        first_position=statistics.clustered_share(
-            judgements["answer"][answered] == 1, judgements["pair"][answered]
-        ),
-        same_place=statistics.clustered_share(same, np.nonzero(both)[0]),
+        first_position=statistics.counted_share(said.said_a, said.answered),
+        same_place=statistics.counted_share(said.same_place, said.both),
         option_mass=statistics.bounded_mean(pairs["option_mass"], pairs["cluster"]),
     )
 
 
-def principles(
-    traces: Traces, pairs: Table, judgements: Table, found: Opinions, tie_threshold: float
-) -> tuple[PrincipleFigures, ...]:
+class _Counts:
+    """Of each pair: judgements, those without a probability, those with an answer, those that answer A;
+    principles that stand in both orders, and those that prefer the same place in both."""
+
+    def __init__(self, part: Part) -> None:
+        pairs = len(part.pairs)
+        names = ("judged", "silent", "answered", "said_a", "both", "same_place")
+        found = {name: np.zeros(pairs, np.int32) for name in names}
+        self.abstained_as = dict.fromkeys(ABSTENTIONS, 0)
+        for opinions in part.opinions.slices():
+            pair = opinions["pair"]
+            first, last = int(pair[0]), int(pair[-1]) + 1
+            counted = {name: opinions[name] for name in names[:4]}
+            one, other = opinions["first_is_a"], opinions["first_is_b"]
+            counted["both"] = ~np.isnan(one + other)
+            counted["same_place"] = (one - 0.5) * (other - 0.5) < 0
+            for name, values in counted.items():
+                found[name][first:last] += np.bincount(pair - first, values, last - first).astype(np.int32)
+            for name in ABSTENTIONS:
+                self.abstained_as[name] += int(opinions[name].sum())
+        self.judged, self.silent, self.answered, self.said_a, self.both, self.same_place = found.values()
+
+
+def principles(traces: Traces, part: Part, tie_threshold: float) -> tuple[PrincipleFigures, ...]:
     """Each principle of each constitution over the human pairs, in the order of their names.
 
-    The first response of the pairs is the one that the human preferred.
+    `part`: the human pairs; the first response of each is the one that the human preferred.
     """
-    places = {number: place for place, number in enumerate(found.principles)}
-    column = np.zeros(len(traces.names) + 1, np.int64)
-    column[list(places)] = list(places.values())
-    judged_place = column[judgements["principle"]]
-    judged_pair = np.searchsorted(pairs["number"], judgements["pair"])
+    constitutions = part.pairs["constitution"]
     made = []
-    for constitution in np.unique(pairs["constitution"]):
-        own = pairs["constitution"] == constitution
-        of_own = own[judged_pair]
-        for number, place in places.items():
-            asked = own & found.asked[:, place]
-            if asked.any():
-                at = np.flatnonzero(of_own & (judged_place == place))
-                names = (traces.names[constitution], traces.names[number])
-                figures = _principle(names, asked, place, found, pairs, judgements.where(at), tie_threshold)
-                made.append(figures)
+    for number in principles_of(part.opinions):
+        own = part.opinions.where(part.opinions["principle"] == number)
+        under = constitutions[own["pair"]]
+        for constitution in np.unique(under):
+            names = (traces.names[constitution], traces.names[number])
+            made.append(_principle(names, part.pairs, own.where(under == constitution), tie_threshold))
     made.sort(key=lambda item: (item.constitution, item.principle))
     values = [item.agreement.value for item in made]
     sizes, p = [item.agreement.n for item in made], [item.scan.p for item in made]
@@ -123,21 +89,13 @@ def principles(
 
 
 def _principle(
-    names: tuple[str, str],
-    asked: Bools,
-    place: int,
-    found: Opinions,
-    pairs: Table,
-    single: Table,
-    tie_threshold: float,
+    names: tuple[str, str], pairs: Table, opinions: Table, tie_threshold: float
 ) -> PrincipleFigures:
-    """One principle's figures; `asked`: its pairs; `single`: its judgements one by one."""
-    answered = single["answer"] != 0  # first: its arrays are twice as long as all that follow
-    first = statistics.clustered_share(single["answer"][answered] == 1, single["pair"][answered])
-    del answered
-    a, b = found.first_is_a[asked, place], found.first_is_b[asked, place]
-    both = ~np.isnan(a) & ~np.isnan(b)
-    cluster, label = pairs["cluster"][asked][both], pairs["label"][asked][both]
+    """One principle's figures from its opinions, one a pair that it was put to."""
+    a, b = opinions["first_is_a"], opinions["first_is_b"]
+    both = ~np.isnan(a + b)
+    own = pairs.where(opinions["pair"][both])
+    cluster, label = own["cluster"], own["label"]
     a, b = a[both], b[both]
     probability = (a + b) / 2
     n = len(probability)
@@ -151,41 +109,43 @@ def _principle(
         constitution=names[0],
         principle=names[1],
         n=n,
-        abstained=int(np.count_nonzero(asked)) - n,
+        abstained=len(opinions) - n,
         agreement=statistics.clustered_share(right[decided], cluster[decided]),
         decided=statistics.clustered_share(decided, cluster),
         order_consistency=statistics.clustered_share((a - 0.5) * (b - 0.5) > 0, cluster),
-        first_position=first,
+        first_position=statistics.counted_share(opinions["said_a"], opinions["answered"]),
         distance=statistics.clustered_mean(np.abs(probability - 0.5), cluster),
         scan=Scanned(not enough, p if enough else None, None, None),
     )
 
 
-def matrices(
-    traces: Traces, pairs: Table, found: Opinions, tie_threshold: float
-) -> tuple[PrincipleMatrix, ...]:
+def matrices(traces: Traces, part: Part, tie_threshold: float) -> tuple[PrincipleMatrix, ...]:
     """How often any two principles of a constitution prefer the same response."""
+    numbers, under = principles_of(part.opinions), part.pairs["constitution"]
     made = []
-    with np.errstate(invalid="ignore"):
-        probability = found.probability
-        side = np.where(
-            np.abs(probability - 0.5) > tie_threshold + ROUNDING, np.sign(probability - 0.5), 0.0
-        ).astype(np.float32)
-    for constitution in sorted(np.unique(pairs["constitution"]), key=lambda code: traces.names[code]):
-        own = pairs["constitution"] == constitution
-        used = [place for place in range(len(found.principles)) if found.asked[own, place].any()]
-        used.sort(key=lambda place: traces.names[found.principles[place]])
-        sides = side[own][:, used]
-        decided = np.abs(sides)
-        n = np.rint(decided.T.astype(np.float64) @ decided).astype(int)
-        agree = (n + np.rint(sides.T.astype(np.float64) @ sides)) / 2
-        names = tuple(traces.names[found.principles[place]] for place in used)
-        same = tuple(
-            tuple(float(agree[i, j] / n[i, j]) if n[i, j] else None for j in range(len(used)))
+    for constitution in sorted(np.unique(under), key=lambda code: traces.names[code]):
+        asked = np.zeros(len(numbers), np.bool_)
+        n = np.zeros((len(numbers), len(numbers)))
+        alike = np.zeros_like(n)
+        for start, end, block in blocks(part.opinions, len(part.pairs), len(numbers)):
+            place = np.searchsorted(numbers, block["principle"])
+            own = under[block["pair"]] == constitution
+            asked[place[own]] = True
+            off = probability(block) - 0.5
+            decided = own & (np.abs(off) > tie_threshold + ROUNDING)
+            side = np.zeros((end - start, len(numbers)))
+            side[block["pair"][decided] - start, place[decided]] = np.sign(off[decided])
+            n += np.abs(side).T @ np.abs(side)
+            alike += side.T @ side
+        used = sorted(np.flatnonzero(asked), key=lambda place: traces.names[numbers[place]])
+        names = tuple(traces.names[numbers[place]] for place in used)
+        both, same = n[np.ix_(used, used)], (n + alike)[np.ix_(used, used)] / 2
+        shares = tuple(
+            tuple(float(same[i, j] / both[i, j]) if both[i, j] else None for j in range(len(used)))
             for i in range(len(used))
         )
-        counts = tuple(tuple(int(item) for item in line) for line in n)
-        made.append(PrincipleMatrix(traces.names[constitution], names, same, counts))
+        counts = tuple(tuple(int(item) for item in line) for line in both)
+        made.append(PrincipleMatrix(traces.names[constitution], names, shares, counts))
     return tuple(made)
 
 

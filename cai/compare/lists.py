@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cai.compare import confident, statistics
+from cai.compare.columns import Table
 from cai.compare.figures import ListedRow, Rate, RowList
-from cai.compare.judging import Opinions
+from cai.compare.opinions import probability as opinion
 from cai.compare.planted import Planted
 from cai.compare.statistics import Bools, Floats
-from cai.compare.traces import SECOND, Table, id_texts
+from cai.compare.traces import SECOND, Part, Traces, id_texts
 from cai.dataset.labels import ROUNDING
 from cai.dataset.records import HARMFUL
 
@@ -34,8 +35,8 @@ Ints = NDArray[np.int64]
 
 
 def row_lists(
-    human: Table,
-    found: Opinions,
+    traces: Traces,
+    human: Part,
     second: Bools,
     tie_threshold: float,
     seed: int,
@@ -43,13 +44,13 @@ def row_lists(
 ) -> tuple[RowList, ...]:
     """Every list, whole in its counts and cut in its rows.
 
-    `human`: human pairs, whose first response the human preferred, with the opinions about them.
+    `human`: the human pairs; the first response of each is the one that the human preferred.
     """
-    flipped, both_bad = _truth(human, truth)
+    flipped, both_bad = _truth(human.pairs, truth)
     return (
-        _flips(human, found, tie_threshold, flipped),
-        _issues(human, found, second, seed, flipped),
-        _both_harmful(human, both_bad),
+        _flips(traces, human, tie_threshold, flipped),
+        _issues(traces, human, second, seed, flipped),
+        _both_harmful(traces, human.pairs, both_bad),
     )
 
 
@@ -63,15 +64,25 @@ def _truth(human: Table, truth: Mapping[str, Planted] | None) -> tuple[Floats | 
     return flipped, both_bad
 
 
-def support(human: Table, found: Opinions, tie_threshold: float) -> tuple[Floats, Floats, Floats, Floats]:
+def support(human: Part, tie_threshold: float) -> tuple[Floats, Floats, Floats, Floats]:
     """How well each pair's flip is supported, and the three parts; as if the AI preferred the second."""
-    probability = found.probability
-    standing = ~np.isnan(probability)
-    n = np.maximum(1, standing.sum(axis=1))
-    with np.errstate(invalid="ignore"):
-        principles = (probability < 0.5 - tie_threshold - ROUNDING).sum(axis=1) / n
-        orders = (standing & (found.first_is_a < 0.5) & (found.first_is_b < 0.5)).sum(axis=1) / n
-    confidence = 2 * np.abs(human["probability"] - 0.5)
+    standing, principles, orders = (np.zeros(len(human.pairs)) for _ in range(3))
+    for opinions in human.opinions.slices():
+        pair, probability = opinions["pair"], opinion(opinions)
+        first, last = int(pair[0]), int(pair[-1]) + 1
+        one, other = opinions["first_is_a"], opinions["first_is_b"]
+        both = ~np.isnan(probability)
+        against = probability < 0.5 - tie_threshold - ROUNDING
+        for counts, chosen in (
+            (standing, both),
+            (principles, against),
+            (orders, both & (one < 0.5) & (other < 0.5)),
+        ):
+            counts[first:last] += np.bincount(pair[chosen] - first, minlength=last - first)
+    n = np.maximum(1, standing)
+    principles /= n
+    orders /= n
+    confidence = 2 * np.abs(human.pairs["probability"] - 0.5)
     return (principles + orders + confidence) / 3, principles, orders, confidence
 
 
@@ -82,42 +93,40 @@ def flip_order(human: Table, score: Floats) -> Ints:
     return made
 
 
-def _flips(human: Table, found: Opinions, tie_threshold: float, flipped: Floats | None) -> RowList:
-    score, principles, orders, confidence = support(human, found, tie_threshold)
+def _flips(traces: Traces, human: Part, tie_threshold: float, flipped: Floats | None) -> RowList:
+    score, principles, orders, confidence = support(human, tie_threshold)
     parts = {"principles": principles, "both orders": orders, "confidence": confidence}
     return _listed(
         "flips",
         "pairs on which the AI contradicts the human, by the mean of three shares: principles for the "
         "AI's choice, principles for it in both orders, and 2|p - 0.5|",
-        human,
-        flip_order(human, score),
+        traces,
+        human.pairs,
+        flip_order(human.pairs, score),
         score,
         parts,
         flipped,
     )
 
 
-def _issues(human: Table, found: Opinions, second: Bools, seed: int, flipped: Floats | None) -> RowList:
+def _issues(traces: Traces, human: Part, second: Bools, seed: int, flipped: Floats | None) -> RowList:
     about = (
         "human labels that a classifier made of the AI's answers doubts (confident learning, fitted "
         "without the pair's cluster), by its probability of the other label; suspects only"
     )
-    labelled = ~np.isnan(human["probability"])
+    pairs = human.pairs
+    labelled = ~np.isnan(pairs["probability"])
     there = np.flatnonzero(labelled)
-    pairs, first = human.only(*confident.COLUMNS).where(labelled), ~second[there]
-    if len(there) < confident.LEAST or first.all() or not first.any():
-        return _listed("label issues", about, human, np.empty(0, np.int64), np.zeros(len(human)), {}, flipped)
-    own = found
-    if len(there) < len(human):
-        own = Opinions(found.principles, found.first_is_a[there], found.first_is_b[there], found.asked[there])
-    probability = confident.predicted(pairs, own, second[there], seed)
-    score = np.zeros(len(human))
-    score[there] = np.where(first, 1 - probability, probability)
-    order = there[confident.suspects(probability, first)]
-    return _listed("label issues", about, human, order, score, {}, flipped)
+    first, score = ~second[there], np.zeros(len(pairs))
+    order = np.empty(0, np.int64)
+    if len(there) >= confident.LEAST and first.any() and not first.all():
+        probability = confident.predicted(human, labelled, second, seed, traces.scratch)
+        score[there] = np.where(first, 1 - probability, probability)
+        order = there[confident.suspects(probability, first)]
+    return _listed("label issues", about, traces, pairs, order, score, {}, flipped)
 
 
-def _both_harmful(human: Table, both_bad: Floats | None) -> RowList:
+def _both_harmful(traces: Traces, human: Table, both_bad: Floats | None) -> RowList:
     with np.errstate(invalid="ignore"):
         score = np.minimum(human["first_harm"], human["second_harm"])
         at = np.flatnonzero(score >= HARMFUL)
@@ -126,6 +135,7 @@ def _both_harmful(human: Table, both_bad: Floats | None) -> RowList:
         "both harmful",
         f"pairs with P(harmful) of at least {HARMFUL} on both responses, by the lower of the two; flagged, "
         "never dropped",
+        traces,
         human,
         at[np.lexsort((human["position"][at], -score[at]))],
         score,
@@ -137,22 +147,27 @@ def _both_harmful(human: Table, both_bad: Floats | None) -> RowList:
 def _listed(
     name: str,
     about: str,
+    traces: Traces,
     human: Table,
     order: Ints,
     score: Floats,
     parts: dict[str, Floats],
     truth: Floats | None,
 ) -> RowList:
+    shown = order[:LENGTH]
+    own = human.where(shown)
     rows = tuple(
         ListedRow(
-            row_id=human["row_id"][at].decode(),
-            subset=human["subset"][at],
-            split=human["split"][at],
-            line=int(human["line"][at]) if human["line"][at] >= 0 else None,
+            row_id=row_id,
+            subset=traces.names[subset],
+            split=traces.names[split],
+            line=int(line) if line >= 0 else None,
             score=float(score[at]),
             parts={part: float(values[at]) for part, values in parts.items()},
         )
-        for at in order[:LENGTH]
+        for at, row_id, subset, split, line in zip(
+            shown, id_texts(own["row_id"]), own["subset"], own["split"], own["line"], strict=True
+        )
     )
     precision, recall = _found(order, truth)
     return RowList(name, about, len(order), rows, precision, recall)

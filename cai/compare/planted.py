@@ -12,8 +12,9 @@ from typing import Literal
 import numpy as np
 
 from cai.compare import statistics
+from cai.compare.columns import Table
 from cai.compare.figures import PlantedFigures
-from cai.compare.traces import FIRST, SECOND, Table, id_texts
+from cai.compare.traces import FIRST, SECOND, id_texts
 
 
 @dataclass(frozen=True, slots=True)

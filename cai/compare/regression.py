@@ -10,7 +10,7 @@ Source: McCullagh & Nelder 1989, section 4.4; Liang & Zeger 1986 (sandwich).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,23 +39,30 @@ class Fit:
 
 
 def logistic(
-    features: Floats, label: Bools, ridge: float = 0.0, start: Floats | None = None
+    features: Floats,
+    label: Bools,
+    ridge: float = 0.0,
+    start: Floats | None = None,
+    chosen: Bools | None = None,
 ) -> Floats | None:
     """The coefficients; None where they do not exist (perfect separation, dependent features).
 
     `features`: (pairs, features). `ridge`: penalty on half the squared length of the coefficients.
-    `start`: where to begin; it saves time and changes nothing else.
+    `start`: where to begin; it saves time and changes nothing else. `chosen`: the pairs that count.
     """
     width = features.shape[1]
     beta: Floats = np.zeros(width) if start is None else start
     for _ in range(_STEPS):
-        probability = sigmoid(features @ beta)
-        gradient = features.T @ (label - probability) - ridge * beta
-        weight = 1 - probability
-        weight *= probability
-        del probability
+        gradient: Floats = -ridge * beta
+        information: Floats = ridge * np.eye(width)
+        for at in _blocks(len(features)):
+            own = slice(None) if chosen is None else chosen[at]
+            part = features[at][own]
+            probability = sigmoid(part @ beta)
+            gradient += part.T @ (label[at][own] - probability)
+            information += part.T @ (part * (probability * (1 - probability))[:, None])
         try:
-            step = np.linalg.solve(_information(features, weight, ridge), gradient).astype(np.float64)
+            step = np.linalg.solve(information, gradient).astype(np.float64)
         except np.linalg.LinAlgError:
             return None
         beta = beta + np.clip(step, -5, 5)
@@ -66,12 +73,17 @@ def logistic(
     return None
 
 
-def _information(features: Floats, weight: Floats, ridge: float) -> Floats:
-    made: Floats = ridge * np.eye(features.shape[1])
-    for start in range(0, len(features), _BLOCK):
-        part = features[start : start + _BLOCK]
-        made = made + part.T @ (part * weight[start : start + _BLOCK, None])
-    return made
+def times(features: Floats, coefficients: Floats, chosen: Bools | None = None) -> Floats:
+    """The log-odds of every pair, or of those that are chosen."""
+    made = [
+        features[at][slice(None) if chosen is None else chosen[at]] @ coefficients
+        for at in _blocks(len(features))
+    ]
+    return np.concatenate([np.empty(0), *made])
+
+
+def _blocks(pairs: int) -> Iterator[slice]:
+    return (slice(start, start + _BLOCK) for start in range(0, pairs, _BLOCK))
 
 
 def fit(features: Floats, label: Bools, cluster: Ints) -> Fit | None:
@@ -82,7 +94,7 @@ def fit(features: Floats, label: Bools, cluster: Ints) -> Fit | None:
     beta = logistic(features, label)
     if beta is None:
         return None
-    probability = sigmoid(features @ beta)
+    probability = sigmoid(times(features, beta))
     off = label - probability
     sizes = np.bincount(cluster)
     columns = range(features.shape[1])
@@ -91,11 +103,18 @@ def fit(features: Floats, label: Bools, cluster: Ints) -> Fit | None:
     if clusters < 2 or n <= features.shape[1]:
         return None
     try:
-        bread = np.linalg.inv(_information(features, probability * (1 - probability), 0.0))
+        bread = np.linalg.inv(_information(features, probability * (1 - probability)))
     except np.linalg.LinAlgError:
         return None
     factor = clusters / (clusters - 1) * (n - 1) / (n - features.shape[1])
     return Fit(beta, factor * bread @ (sums.T @ sums) @ bread)
+
+
+def _information(features: Floats, weight: Floats) -> Floats:
+    made: Floats = np.zeros((features.shape[1], features.shape[1]))
+    for at in _blocks(len(features)):
+        made += features[at].T @ (features[at] * weight[at, None])
+    return made
 
 
 def sigmoid(values: Floats) -> Floats:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cai.compare import regression, statistics
 from cai.compare.agreement import score
+from cai.compare.columns import Table
 from cai.compare.figures import (
     Change,
     Estimate,
@@ -29,7 +30,7 @@ from cai.compare.figures import (
 from cai.compare.phrases import TEXTS, stock_phrases
 from cai.compare.revision_figures import Measure
 from cai.compare.statistics import Bools, Floats
-from cai.compare.traces import ABSTAINED, FIRST, Table, Traces
+from cai.compare.traces import ABSTAINED, FIRST, Traces
 from cai.share import Z
 
 MEASURES: tuple[Measure, ...] = ("harm", "refuses", "evades", "asks", "words")
@@ -48,7 +49,7 @@ def revision_figures(
     revisions = traces.revisions
     if len(revisions) == 0:
         return None
-    by_judge = [(name, _judged_by(traces, name)) for name in judges or ("",)]
+    by_judge = [(name, traces.part("revised", name).pairs) for name in judges or ("",)]
     pairs = by_judge[0][1]
     usable = ~np.isnan(revisions["final_round"])
     cluster = revisions["cluster"]
@@ -61,7 +62,7 @@ def revision_figures(
         preferred=preferred,
         preferred_ties_half=ties_half,
         preferred_by=_preferred_by(traces, pairs),
-        judges=tuple(_by_judge(name, own, pairs) for name, own in by_judge if len(own)),
+        judges=tuple(_by_judge(traces, name, own, pairs) for name, own in by_judge if len(own)),
         own=_own(pairs, same_model),
         rounds=_rounds(traces),
         changes=_changes(traces),
@@ -72,19 +73,18 @@ def revision_figures(
     )
 
 
-def _judged_by(traces: Traces, judge: str) -> Table:
-    """The revised pairs of one judge, whose first response is the revision; `key` names each pair."""
-    chosen = (traces.pairs["kind"] == traces.code("revised")) & (traces.pairs["judge"] == traces.code(judge))
-    pairs = traces.pairs.where(chosen)
-    return Table({**pairs.columns, "key": pairs["position"] * len(traces.names) + pairs["about"]})
+def _keys(traces: Traces, pairs: Table) -> Ints:
+    """A number that names each pair with a revision, whoever judged it."""
+    made: Ints = pairs["position"] * len(traces.names) + pairs["about"]
+    return made
 
 
-def _by_judge(judge: str, own: Table, first: Table) -> JudgesRevisions:
-    """One judge's preference for revisions, beside the first judge's (`first`) on the same pairs."""
+def _by_judge(traces: Traces, judge: str, own: Table, first: Table) -> JudgesRevisions:
+    """One judge's preference for revisions (of each pair the first response), beside the first judge's (`first`) on the same pairs."""
     shares = _preferred(own["label"], own["cluster"])
     if own is first:
         return JudgesRevisions(judge, *shares, Estimate(None, None, None, 0))
-    _, here, there = np.intersect1d(first["key"], own["key"], return_indices=True)
+    _, here, there = np.intersect1d(_keys(traces, first), _keys(traces, own), return_indices=True)
     both = (first["label"][here] != ABSTAINED) & (own["label"][there] != ABSTAINED)
     here, there = here[both], there[both]
     scores = score(first["label"][here]), score(own["label"][there])
@@ -117,7 +117,7 @@ def _preferred_by(traces: Traces, pairs: Table) -> tuple[Preferred, ...]:
     keys, rounds = _final_rounds(traces)
     if len(keys) == 0 or len(pairs) == 0:
         return ()
-    wanted = pairs["key"]
+    wanted = _keys(traces, pairs)
     place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     matched = keys[place] == wanted
     own, final = pairs.where(matched), rounds[place[matched]]

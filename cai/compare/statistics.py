@@ -62,6 +62,21 @@ def clustered_share(yes: Bools | Floats, cluster: NDArray[np.int64]) -> Rate:
     return Rate(value, low, high, int(total) if total.is_integer() else total, n)
 
 
+def counted_share(yes: NDArray[Any], n: NDArray[Any]) -> Rate:
+    """`clustered_share` of true values of which only the counts are known: of each cluster, how many of its n."""
+    there = n > 0
+    sizes, sums = n[there].astype(np.float64), yes[there].astype(np.float64)
+    total, count = int(sizes.sum()), int(sums.sum())
+    if total == 0:
+        return rate(0, 0)
+    value, effective = count / total, float(len(sizes))
+    if len(sizes) > 1 and 0 < count < total:
+        independent = value * (1 - value) / total
+        variance = max(_ratio_variance(sums - value * sizes, total), independent)
+        effective = value * (1 - value) / variance
+    return Rate(value, *wilson(value * effective, effective), count, total)
+
+
 def _clustered_wilson(
     values: Floats, cluster: NDArray[np.int64], floor: bool = True
 ) -> tuple[float, float, float]:

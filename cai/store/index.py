@@ -27,7 +27,7 @@ from zlib import crc32
 import numpy as np
 import orjson
 
-RECENT = 200_000
+RECENT = 50_000
 MERGED_MAX = 2_000_000
 _REST = np.dtype([("low", "<u8"), ("segment", "<u4"), ("length", "<u4"), ("offset", "<u8")])
 _ENTRY = Struct("<QIIQ")
