@@ -2,7 +2,7 @@
 
     python -m tests.soak FOLDER [--rows N] [--rate R] [--kill-at SHARE] [--docs docs] [--go-on]
 
-Writes so many rows of hh-rlhf's form into FOLDER (made from a seed, short texts), judges each pair
+Writes so many rows of hh-rlhf's form into FOLDER (made from a seed, short texts, one in twenty in the test split), judges each pair
 by one principle in both orders, and has the server answer one call in a hundred with a 429, a 500,
 a 503, a reset, a cut or unreadable body, or an error inside a 200. The run is killed (SIGKILL) once on
 its way and gone on with; when it is done it is gone on with once more, for one row that was added.
@@ -44,6 +44,8 @@ SERVER = Path(__file__).with_name("small_server.py")
 CAI = [sys.executable, "-c", "from cai.cli import main; main()"]
 FAULTS = ("429", "500", "503", "reset", "truncated", "garbage", "error-inside")
 EVERY_S = 1.0
+HELD_OUT = 0.05
+"""Share of the rows that is another split, so that the dataset is searched for leaks."""
 TICK = os.sysconf("SC_CLK_TCK")
 COLUMNS = (
     *("seconds", "go", "phase", "rss_mib", "own_mib", "cpu_s", "store_mb", "index_mb"),
@@ -159,7 +161,9 @@ def write_run(folder: Path, url: str, rows: int) -> Path:
     (run / "principles").mkdir(parents=True)
     (run / "principles" / "own.yaml").write_text(PRINCIPLES)
     (run / "recipe.yaml").write_text(RECIPE.format(url=url, tokenizer=MODEL_FOLDER))
-    write_rows(run / "data" / "harmless-base" / "train.jsonl", rows)
+    held_out = round(HELD_OUT * rows)
+    write_rows(run / "data" / "harmless-base" / "train.jsonl", rows - held_out)
+    write_rows(run / "data" / "harmless-base" / "test.jsonl", held_out, seed=1)
     return run
 
 
@@ -302,7 +306,7 @@ def soak(folder: Path, rows: int, rate: float, kill_at: float, go_on: bool = Fal
     with server(rate) as url, (folder / "samples.csv").open("a" if go_on else "w", newline="") as samples:
         run = folder / "run" if go_on else write_run(folder, url, rows)
         source = run / "data" / "harmless-base" / "train.jsonl"
-        told["source_mb"] = round(source.stat().st_size / 1e6)
+        told["source_mb"] = round(sum(p.stat().st_size for p in source.parent.iterdir()) / 1e6)
         told["goes"] = {}
         if go_on:
             told |= orjson.loads((folder / "soak.json").read_bytes())

@@ -38,6 +38,7 @@ from cai.dataset.summary import KINDS, DatasetSummary
 from cai.dataset.withhold import pattern_of, withhold
 from cai.dataset.writer import ConfigWriter
 from cai.errors import RunError, StoreError
+from cai.memory import give_back
 from cai.outcome import Feedback, Outcome, outcome_digest, read_outcome
 from cai.recipe import DatasetSection, Recipe
 from cai.review import Reviewed, reviewed_rows
@@ -69,6 +70,7 @@ def build_dataset(
         with _Files(folder, making.settings) as files:
             for item in items:
                 _add(item, making, summary, files, store)
+        give_back()  # what writers held
         _withhold(folder, files, making, summary)
         text = orjson.dumps(summary.as_json(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         (folder / "summary.json").write_bytes(text)

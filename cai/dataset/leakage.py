@@ -4,23 +4,21 @@ The same: equal turns, but for case and white space. Nearly: of the runs of thre
 prompt has (system turns aside), at least NEAR are in both; punctuation is no part of a word, and
 where writing has no spaces each character is one. `train`, and what begins so (`train_prefs`), are
 trained on; all other splits are held out. A prompt that goes on from another, and says too much more
-to be nearly the same, is counted and no leak: many a conversation begins with "hi". MinHash finds the candidates (BANDS bands
-of BAND_ROWS rows, and an estimate of at least NEAR - SLACK: of pairs at 0.8 one in some 10,000 is
-missed, of those above hardly any), and each is then checked on its words. Held-out prompts are kept
-in memory PROMPTS_AT_ONCE at a time, so that any number needs the same memory; more of them need more
-passes over `train`.
+to be nearly the same, is counted and no leak: many a conversation begins with "hi". MinHash finds the
+candidates (cai/dataset/bands.py, and an estimate of at least NEAR - SLACK: of pairs at 0.8 one in
+some 10,000 is missed, of those above hardly any), and each is then checked on its words. Held-out
+prompts are kept in memory PROMPTS_AT_ONCE at a time, so that any number needs the same memory; more
+of them need more passes over `train`.
 
 What this module does not know: what becomes of such rows.
-Source: Broder 1997 (resemblance of documents); Leskovec, Rajaraman & Ullman, Mining of Massive
-Datasets, chapter 3 (bands).
+Source: Broder 1997 (resemblance of documents).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -30,18 +28,19 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from cai.dataset.bands import Bands, Signatures, signature
 from cai.digest import digest
 
 NEAR = 0.8
 """From which share of common word runs two prompts are nearly the same."""
 
 WORDS = 3
-BANDS = 25
-BAND_ROWS = 5
 SLACK = 0.15
 """How far the estimate may lie below: four standard deviations."""
 
 PROMPTS_AT_ONCE = 50_000
+_TOGETHER = 1_000
+"""So many prompts of `train` are looked for at once."""
 _UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 """A word; or one character of Thai, Japanese or Chinese, which are written without spaces."""
@@ -78,7 +77,7 @@ class Leaks:
         return frozenset(leak.row_id for leak in self.leaks)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Prompt:
     """`exact`: digest of its turns; `begins`: of those up to each earlier turn of the human."""
 
@@ -107,14 +106,15 @@ def find_leaks(traces: Path, splits: Sequence[str]) -> Leaks:
         held_out += len(chunk)
         index = _Index(chunk)
         trained = 0
-        for number, prompt in enumerate(_prompts(traces, trains)):
-            trained += 1
-            leak = index.like(prompt)
-            before = found.get(number)
-            if leak is not None and (before is None or leak.similarity > before.similarity):
-                found[number] = leak
-            if index.goes_on(prompt):
-                continued.add(number)
+        asked = _prompts(traces, trains)
+        while prompts := list(islice(asked, _TOGETHER)):
+            for number, (prompt, leak) in enumerate(index.likes(prompts), start=trained):
+                before = found.get(number)
+                if leak is not None and (before is None or leak.similarity > before.similarity):
+                    found[number] = leak
+                if index.goes_on(prompt):
+                    continued.add(number)
+            trained += len(prompts)
     leaks = tuple(leak for _, leak in sorted(found.items()))
     return Leaks(trained, held_out, leaks, len(continued - found.keys()))
 
@@ -124,69 +124,42 @@ def is_train(split: str) -> bool:
     return re.match(r"train(?![^\W\d_])", split, re.IGNORECASE) is not None
 
 
-@dataclass
 class _Index:
     """Held-out prompts, found by exact digest or by likeness."""
 
-    prompts: list[_Prompt]
-    _exact: dict[str, _Prompt] = field(init=False)
-    _begins: frozenset[str] = field(init=False)
-    _near: Any = field(init=False)
-    _signatures: NDArray[np.uint32] = field(init=False)
+    def __init__(self, prompts: list[_Prompt]) -> None:
+        self._prompts = prompts
+        self._exact = {prompt.exact: prompt for prompt in reversed(prompts)}
+        self._begins = frozenset(begun for prompt in prompts for begun in prompt.begins)
+        self._near = Bands(_signatures(prompts))
 
-    def __post_init__(self) -> None:
-        from datasketch import MinHashLSH
+    def likes(self, prompts: list[_Prompt]) -> Iterator[tuple[_Prompt, Leak | None]]:
+        """Each prompt with the held-out one that is most like it, the first of equals; None: none is."""
+        near = self._near.near(_signatures(prompts), NEAR - SLACK)
+        return ((prompt, self._like(prompt, numbers)) for prompt, numbers in zip(prompts, near, strict=True))
 
-        self._exact = {prompt.exact: prompt for prompt in reversed(self.prompts)}
-        self._begins = frozenset(begun for prompt in self.prompts for begun in prompt.begins)
-        self._near = MinHashLSH(num_perm=BANDS * BAND_ROWS, params=(BANDS, BAND_ROWS))
-        self._signatures = np.empty((len(self.prompts), BANDS * BAND_ROWS), np.uint32)
-        with self._near.insertion_session() as session:
-            for number, prompt in enumerate(self.prompts):
-                signature = _signature(prompt.hashes)
-                self._signatures[number] = signature.hashvalues
-                session.insert(number, signature, check_duplication=False)
-
-    def like(self, prompt: _Prompt) -> Leak | None:
-        """The held-out prompt that is most like this one, the first of equals; None: none is."""
+    def _like(self, prompt: _Prompt, numbers: list[int]) -> Leak | None:
         same = self._exact.get(prompt.exact)
         if same is not None:
             return _leak(prompt, same, "exact", 1.0)
         best: tuple[float, int] | None = None
-        for number in self._candidates(_signature(prompt.hashes)):
-            similarity = _similarity(prompt.hashes, self.prompts[number].hashes)
+        for number in numbers:
+            similarity = _similarity(prompt.hashes, self._prompts[number].hashes)
             if similarity >= NEAR and (best is None or similarity > best[0]):
                 best = (similarity, number)
-        return None if best is None else _leak(prompt, self.prompts[best[1]], "near", best[0])
+        return None if best is None else _leak(prompt, self._prompts[best[1]], "near", best[0])
 
     def goes_on(self, prompt: _Prompt) -> bool:
         """Whether the prompt begins with a held-out one, or a held-out one with it."""
         return prompt.exact in self._begins or any(begun in self._exact for begun in prompt.begins)
-
-    def _candidates(self, signature: Any) -> list[int]:
-        """The prompts that may be near, in order."""
-        found = np.sort(np.array(self._near.query(signature), np.intp))
-        alike = (self._signatures[found] == signature.hashvalues).mean(axis=1)
-        numbers: list[int] = found[alike >= NEAR - SLACK].tolist()
-        return numbers
 
 
 def _leak(prompt: _Prompt, like: _Prompt, kind: str, similarity: float) -> Leak:
     return Leak(prompt.row_id, prompt.line, like.row_id, like.split, like.line, kind, similarity)
 
 
-def _signature(hashes: Hashes) -> Any:
-    made = _empty_signature().copy()
-    made.update_batch(hashes.tolist())
-    return made
-
-
-@cache
-def _empty_signature() -> Any:
-    """A signature of nothing, with the permutations that all share."""
-    from datasketch import MinHash
-
-    return MinHash(num_perm=BANDS * BAND_ROWS, seed=1, hashfunc=int, scheme="affine32")
+def _signatures(prompts: list[_Prompt]) -> Signatures:
+    return np.stack([signature(prompt.hashes) for prompt in prompts])
 
 
 def _similarity(one: Hashes, other: Hashes) -> float:
