@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from cai.dataset import arrow_schema
 from cai.dataset.trace_columns import TRACES
 from cai.dataset.writer import _OPTIONS, ROW_GROUP_ROWS
+from tests.own_memory import with_peak
 
 SUBSETS = ("harmless-base", "helpful-base", "helpful-online", "helpful-rejection-sampled")
 
@@ -69,7 +70,7 @@ def measure(dataset: Path) -> None:
     from cai.compare import compare, write_comparison
 
     started, used = time.perf_counter(), time.process_time()
-    found = compare(dataset)
+    found, own = with_peak(lambda: compare(dataset))
     cpu = time.process_time() - used
     print(
         f"  whole comparison  {time.perf_counter() - started:6.1f} s ({cpu:.1f} s of CPU), reading included"
@@ -77,7 +78,8 @@ def measure(dataset: Path) -> None:
     started = time.perf_counter()
     path = write_comparison(dataset.parent, found)
     print(f"  written           {time.perf_counter() - started:6.1f} s, {path.stat().st_size / 1e6:.1f} MB")
-    print(f"  peak memory       {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:6.2f} GB")
+    whole = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"  peak memory       {own:6.0f} MiB of its own, {whole:.0f} with libraries and mapped files")
     print(" ", " ".join(found.verdict))
 
 

@@ -15,6 +15,7 @@ from cai.compare.columns import Scratch, Table
 from cai.compare.confident import suspects
 from cai.compare.opinions import blocks, fold, principles_of, probability
 from tests.bench_compare import write
+from tests.own_memory import ACCOUNT
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -41,7 +42,7 @@ def test_where_nothing_can_be_written_beside_the_dataset_columns_lie_where_tempo
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(columns, "HELD_BYTES", 64)
-    monkeypatch.setattr(columns.os, "access", lambda *_: False)
+    monkeypatch.setattr("cai.compare.columns.os.access", lambda *_: False)
     column = Scratch(tmp_path / "nowhere").growing("f8")
     column.add(np.ones(100))
     assert column.whole().sum() == 100
@@ -101,7 +102,8 @@ def test_a_share_of_counts_is_that_of_the_values_counted() -> None:
             np.bincount(cluster[yes], minlength=70), np.bincount(cluster, minlength=70)
         )
         assert (counted.count, counted.n) == (whole.count, whole.n)
-        assert_allclose([counted.value, counted.low, counted.high], [whole.value, whole.low, whole.high])
+        for name in ("value", "low", "high"):
+            assert getattr(counted, name) == pytest.approx(getattr(whole, name))
     assert statistics.counted_share(np.zeros(3), np.zeros(3)).value is None
 
 
@@ -132,29 +134,17 @@ def test_suspects_that_only_rounding_tells_apart_keep_the_order_of_the_source() 
 
 
 MEASURED = """
-import sys, threading
+import sys
 from pathlib import Path
 from cai.compare import compare
+from tests.own_memory import with_peak
 
-def own():
-    text = Path("/proc/self/status").read_text()
-    return int(text.split("RssAnon:")[1].split()[0]) / 1024
-
-peak, done = [own()], threading.Event()
-def watch():
-    while not done.wait(0.01):
-        peak[0] = max(peak[0], own())
-watching = threading.Thread(target=watch)
-watching.start()
-compare(Path(sys.argv[1]))
-done.set()
-watching.join()
-print(peak[0])
+print(with_peak(lambda: compare(Path(sys.argv[1])))[1])
 """
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's account of a process")
+@pytest.mark.skipif(not ACCOUNT.exists(), reason="reads Linux's account of a process")
 def test_a_comparison_of_two_million_judgements_takes_little_memory_of_its_own(tmp_path: Path) -> None:
     """Less than 100 MB more than one of few pairs; judgements and opinions held whole would take more."""
 
