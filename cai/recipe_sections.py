@@ -17,6 +17,8 @@ Count = Annotated[int, Field(ge=1, le=10**9)]
 
 
 class Section(BaseModel):
+    """What all sections share: frozen, strict in types, without unknown keys or infinite numbers."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 

@@ -58,6 +58,7 @@ class MessageTags(jinja2.ext.Extension):
     tags = {"message", "answer"}  # noqa: RUF012 (jinja2 reads the attribute)
 
     def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
+        """The tokens, literal text with its mark. Raises: jinja2.TemplateSyntaxError for reserved characters."""
         name = stream.name or "template"
         if "/" not in name:  # an included file stands beside the one that includes it
             name = getattr(self.environment, "prefix", "") + name
@@ -72,6 +73,7 @@ class MessageTags(jinja2.ext.Extension):
                 yield token
 
     def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
+        """What stands between a tag and its end, with the marks around it."""
         tag = next(parser.stream)
         role: jinja2.nodes.Expr = jinja2.nodes.Const("answer", lineno=tag.lineno)
         if tag.value == "message":
@@ -121,6 +123,7 @@ class SafeEnvironment(jinja2.sandbox.SandboxedEnvironment):
             raise jinja2.exceptions.SecurityError(f"its loops take more than {STEPS_MAX:,} steps")
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        """Refuse all arithmetic. Raises: jinja2.exceptions.SecurityError."""
         raise jinja2.exceptions.SecurityError(f"arithmetic ({operator}) is switched off in templates")
 
     intercepted_binops = frozenset(("+", "-", "*", "/", "//", "**", "%"))

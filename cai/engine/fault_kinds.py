@@ -95,6 +95,7 @@ def kind_of(error: Exception) -> tuple[str, str]:
 
 
 def kind_of_status(status: int) -> str:
+    """The kind of a fault that a status (any but 200) stands for; one that is not known is `rejected`."""
     if status == 429:
         return "busy"
     if status in (408, 425) or status >= 500:
