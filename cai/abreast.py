@@ -1,4 +1,4 @@
-"""Work of one row that needs nothing of each other, done at the same time.
+"""Work done at the same time: the parts of one row that need nothing of each other, and rows by workers.
 
 What this module does not know: what the work is.
 """
@@ -39,6 +39,22 @@ async def one_after_other(
     if not any(isinstance(item, PromptTooLongError) for item in done):
         done += await asyncio.gather(*then(), return_exceptions=True)
     return _results(done)
+
+
+async def by_workers(count: int, worker: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run `count` of one worker at the same time (at least one), until every one has ended.
+
+    Raises: what the first worker to fail raised, by itself and not as a group; the others are cancelled.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(max(1, count)):
+                group.create_task(worker())
+    except BaseExceptionGroup as errors:  # whatever it holds is raised again
+        error: BaseException = errors
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from errors
 
 
 def _results(done: Sequence[Result | BaseException]) -> list[Result]:

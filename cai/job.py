@@ -24,6 +24,7 @@ from typing import Self
 
 import orjson
 
+from cai.abreast import by_workers
 from cai.ask import Ask, StoppedError
 from cai.errors import (
     CaiError,
@@ -203,17 +204,8 @@ class Job:
             self._rest = Unfinished(self._source, self.finished)
         else:
             rows = Unfinished(self._source, self.finished, only)
-        workers = max(1, min(rows_in_flight, ROWS_IN_FLIGHT_MAX))
-        try:
-            with rare_collections():
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(workers):
-                        group.create_task(self._worker(rows))
-        except BaseExceptionGroup as errors:  # what no worker expects: say it as itself
-            error: BaseException = errors
-            while isinstance(error, BaseExceptionGroup):
-                error = error.exceptions[0]
-            raise error from errors
+        with rare_collections():
+            await by_workers(min(rows_in_flight, ROWS_IN_FLIGHT_MAX), lambda: self._worker(rows))
         if self._fatal is not None:
             raise self._fatal
         await self._store.synced()

@@ -17,7 +17,6 @@ leaves its mean by less than their difference does.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from cai.abreast import by_workers
 from cai.ask import Ask, RowAsk
 from cai.compare import statistics
 from cai.compare.estimates import Estimate, Rate
@@ -192,14 +192,7 @@ async def _asked_again(
                 tell(len(done), len(rows))
 
         try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(at_once, len(rows))):
-                    group.create_task(work())
-        except BaseExceptionGroup as errors:
-            error: BaseException = errors
-            while isinstance(error, BaseExceptionGroup):
-                error = error.exceptions[0]
-            raise error from errors
+            await by_workers(min(at_once, len(rows)), work)
         finally:
             for engine in engines.values():
                 await engine.close()

@@ -9,12 +9,11 @@ What this module does not know: what is asked, what is made of the answers.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cai.abreast import PromptTooLongError, abreast
+from cai.abreast import PromptTooLongError, abreast, by_workers
 from cai.ask import RowAsk, StoppedError
 from cai.errors import CaiError, EngineDownError, EngineError, EngineRefusedError, RunError
 from cai.job import Progress
@@ -66,9 +65,7 @@ class Work:
         Raises: EngineDownError, EngineRefusedError, StoreError; what was answered by then is kept.
         """
         numbers = iter(range(len(self.items)))
-        async with asyncio.TaskGroup() as group:
-            for _ in range(max(1, min(in_flight, len(self.items)))):
-                group.create_task(self._worker(numbers))
+        await by_workers(min(in_flight, len(self.items)), lambda: self._worker(numbers))
         if self._fatal is not None:
             raise self._fatal
         self.failed.sort(key=lambda item: item.line)
