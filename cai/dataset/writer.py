@@ -27,9 +27,8 @@ from cai.dataset.column import Column, arrow_schema
 from cai.errors import StoreError
 
 ROW_GROUP_ROWS = 1000
-"""Rows of a group; so many rows of each config and split are held in memory at most."""
-
-ROW_GROUP_BYTES = 100_000_000
+ROW_GROUP_BYTES = 20_000_000
+"""A group ends at so many rows, or bytes in memory; no more of each config and split wait there."""
 SHARD_BYTES = 400_000_000
 SHARD_GROUPS = 200
 _BATCH_ROWS = 100
