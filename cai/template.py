@@ -29,17 +29,22 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import jinja2
-import jinja2.exceptions
-import jinja2.ext
 import jinja2.meta
 import jinja2.nodes
-import jinja2.parser
-import jinja2.sandbox
 
 from cai.digest import digest
 from cai.errors import TemplateError
 from cai.parts import FOREIGN, Marks, Message, MessageRole, Part, Value, join
-from cai.template_syntax import LINE, MARKS, OPEN, RESERVED, VALUE, Placeholder, SafeEnvironment
+from cai.template_syntax import (
+    LINE,
+    MARKS,
+    OPEN,
+    RESERVED,
+    VALUE,
+    Placeholder,
+    SafeEnvironment,
+    failing_line,
+)
 
 TEMPLATE_MAX_BYTES = 200_000
 SKELETONS_KEPT = 4096
@@ -259,14 +264,8 @@ class Template:
         return self._read(text)
 
     def _failed(self, error: Exception) -> TemplateError:
-        line = 1
-        traceback = error.__traceback__
-        while traceback is not None:
-            if traceback.tb_frame.f_code.co_filename in (self.name, "<template>"):
-                line = traceback.tb_lineno
-            traceback = traceback.tb_next
         return TemplateError(
-            f"{self.name}:{line}: {error}.",
+            f"{self.name}:{failing_line(error, self.name)}: {error}.",
             "Mend that line; what a template is given stands in prompts/README.md.",
         )
 

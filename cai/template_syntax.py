@@ -4,7 +4,7 @@
 preceded by a mark with its file and line, and a text that is placed is a mark with its number:
 `cai.template` reads them back out of what jinja2 renders. The marks are characters of a private
 area, which no template may contain. Filters are off, arithmetic is off, and a text can neither be
-cut nor compared.
+cut nor compared. The dataset card's template (cai/publish/card.py) runs in the same sandbox, without tags.
 
 What this module does not know: what a skeleton is, which variables a template is given.
 """
@@ -86,25 +86,25 @@ class MessageTags(jinja2.ext.Extension):
         return [opening, *body, closing]
 
 
-class SafeEnvironment(jinja2.sandbox.SandboxedEnvironment):
-    """jinja2's sandbox without filters, tests limited to `defined` and the like, small ranges only."""
+class Sandbox(jinja2.sandbox.SandboxedEnvironment):
+    """jinja2's sandbox for what people write: small ranges only, no arithmetic, loops that end.
 
-    def __init__(self, loader: jinja2.BaseLoader) -> None:
+    `options`: jinja2's, besides those that are set here.
+    """
+
+    intercepted_binops = frozenset(("+", "-", "*", "/", "//", "**", "%"))
+
+    def __init__(self, **options: Any) -> None:
         super().__init__(
-            loader=loader,
-            extensions=[MessageTags],
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
             autoescape=False,
             keep_trailing_newline=True,
-            cache_size=0,
+            **options,
         )
-        self.filters = {}
-        self.tests = {name: self.tests[name] for name in ("defined", "undefined", "none", "even", "odd")}
         self.globals = {"range": jinja2.sandbox.safe_range, _COUNT: self._step}
         self._steps = 0
-        self.prefix = ""
 
     def _generate(self, source: Any, *args: Any, **kwargs: Any) -> str:
         """Compile a tree whose loops and macros count their steps, so that none runs for ever."""
@@ -126,4 +126,22 @@ class SafeEnvironment(jinja2.sandbox.SandboxedEnvironment):
         """Refuse all arithmetic. Raises: jinja2.exceptions.SecurityError."""
         raise jinja2.exceptions.SecurityError(f"arithmetic ({operator}) is switched off in templates")
 
-    intercepted_binops = frozenset(("+", "-", "*", "/", "//", "**", "%"))
+
+class SafeEnvironment(Sandbox):
+    """The sandbox of prompts: with message tags, without filters, tests limited to `defined` and the like."""
+
+    def __init__(self, loader: jinja2.BaseLoader) -> None:
+        super().__init__(loader=loader, extensions=[MessageTags], cache_size=0)
+        self.filters = {}
+        self.tests = {name: self.tests[name] for name in ("defined", "undefined", "none", "even", "odd")}
+        self.prefix = ""
+
+
+def failing_line(error: BaseException, name: str = "<template>") -> int:
+    """The line of the template of that name in which rendering failed, from 1; 1 where it is not known."""
+    line, traceback = 1, error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename in (name, "<template>"):
+            line = traceback.tb_lineno
+        traceback = traceback.tb_next
+    return line

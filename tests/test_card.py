@@ -482,6 +482,10 @@ def test_a_template_of_ones_own_gets_the_same_pieces(made: Read, tmp_path: Path)
         ("{% include '/etc/passwd' %}", r"own\.j2:1: "),
         ("{{ 'a' * 1000000000 }}", r"own\.j2:1: arithmetic"),
         ("{% for i in range(100000000) %}{% endfor %}", r"own\.j2:1: "),
+        (
+            "{% for i in range(60000) %}\n{% for j in range(60000) %}{% endfor %}{% endfor %}",
+            r"own\.j2:2: its loops take more than 100,000 steps",
+        ),
         ("{{ cycler.__init__.__globals__ }}", r"own\.j2:1: .*unsafe\. Mend"),
     ],
 )

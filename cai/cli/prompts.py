@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from cai.template import Rendered
     from cai.workbench.prompts import Count, Sharing
 
-TOKENS_PER_WORD = 1.3
 _STYLES = {
     "template": "cyan",
     "principle": "magenta",
@@ -71,6 +70,7 @@ def show(
     from cai.prompting import VARIABLES
     from cai.recipe import load_recipe
     from cai.run_folder import open_run
+    from cai.workbench.lint import estimated_tokens
     from cai.workbench.prompts import counter, prompts_of, requests_of, sharing
     from cai.yaml_file import nearest
 
@@ -104,16 +104,12 @@ def show(
         principles,
     )
     counted = counter(recipe, run, stage)
-    count = counted or _estimate
+    count = counted or estimated_tokens
     shared = sharing(requests, count)
     if as_json:
         _print_json(requests[0], count, shared, estimated=counted is None)
     else:
         _print(out(), requests[0], count, shared, estimated=counted is None)
-
-
-def _estimate(text: str) -> int:
-    return round(len(text.split()) * TOKENS_PER_WORD)
 
 
 def _parts(rendered: Rendered) -> list[tuple[str, list[Part]]]:

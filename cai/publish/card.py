@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
-import jinja2.sandbox
+from jinja2.sandbox import modifies_known_mutable
 from ruamel.yaml import YAML
 
 from cai.errors import PublishError, TemplateError
@@ -27,6 +27,7 @@ from cai.publish.hub_values import metadata_mistakes, size_category
 from cai.publish.markdown_text import Markdown, code, placed, plain, table
 from cai.publish.rights import Finding, Statements, statements_of
 from cai.publish.scan import ScanReport
+from cai.template_syntax import Sandbox, failing_line
 
 if TYPE_CHECKING:
     from cai.publish.manifest import Change
@@ -226,28 +227,19 @@ def _changelog(changelog: Sequence[Change]) -> Markdown:
 # ---------------------------------------------------------------------- the template
 
 
-class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
-    """jinja2 that reads no file, calls no method of a text, and escapes what it places."""
+class _CardSandbox(Sandbox):
+    """The sandbox of cards: it reads no file, calls no method of a text, changes nothing, escapes what it places."""
 
     intercepted_binops = frozenset(("*", "**", "%"))
 
     def __init__(self) -> None:
-        super().__init__(
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            autoescape=False,
-            keep_trailing_newline=True,
-            finalize=placed,
-        )
+        super().__init__(finalize=placed)
         self.filters = {name: self.filters[name] for name in ("length", "first", "last")}
-        self.globals = {"range": jinja2.sandbox.safe_range}
-
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        raise jinja2.exceptions.SecurityError(f"arithmetic ({operator}) is switched off in a card's template")
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        return not isinstance(obj, str) and super().is_safe_attribute(obj, attr, value)
+        if isinstance(obj, str) or modifies_known_mutable(obj, attr):
+            return False
+        return super().is_safe_attribute(obj, attr, value)
 
 
 def render(template: Path, pieces: Mapping[str, Any]) -> str:
@@ -259,7 +251,7 @@ def render(template: Path, pieces: Mapping[str, Any]) -> str:
         source = template.read_bytes()
         if len(source) > LARGEST_TEMPLATE_BYTES:
             raise TemplateError(f"{template} has {len(source):,} bytes.", "Is it the right file?")
-        text = _Sandbox().from_string(source.decode("utf-8")).render(pieces)
+        text = _CardSandbox().from_string(source.decode("utf-8")).render(pieces)
     except OSError as error:
         raise TemplateError(f"{template} cannot be read: {error.strerror}.", "Check the name.") from error
     except UnicodeDecodeError as error:
@@ -268,20 +260,10 @@ def render(template: Path, pieces: Mapping[str, Any]) -> str:
         raise TemplateError(f"{template}:{error.lineno}: {error.message}.", "Mend that line.") from error
     except (jinja2.TemplateError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise TemplateError(
-            f"{template}:{_line(error)}: {str(error).rstrip('.')}.",
+            f"{template}:{failing_line(error)}: {str(error).rstrip('.')}.",
             "Mend that line; docs/publishing.md lists what a card's template is given.",
         ) from error
     return _spaced(text)
-
-
-def _line(error: BaseException) -> int:
-    """The template's line in which rendering failed."""
-    line, traceback = 1, error.__traceback__
-    while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename == "<template>":
-            line = traceback.tb_lineno
-        traceback = traceback.tb_next
-    return line
 
 
 def _spaced(text: str) -> str:

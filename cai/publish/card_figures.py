@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from cai.compare import Comparison
-from cai.dataset.column import Column
+from cai.dataset.page import type_name
 from cai.dataset.schema import ABOUT, TRAINERS, columns
 from cai.publish.facts import CardFacts
 from cai.publish.markdown_text import Markdown, plain, sentences, summary, table, word
@@ -73,7 +73,7 @@ def columns_of(facts: CardFacts) -> list[dict[str, Markdown]]:
             "table": table(
                 ["column", "type", "meaning"],
                 (
-                    [word(item.name), word(_type(item)), _doc(item.doc)]
+                    [word(item.name), word(type_name(item)), _doc(item.doc)]
                     for item in columns(name, facts.summary["settings"])
                 ),
             ),
@@ -85,14 +85,6 @@ def columns_of(facts: CardFacts) -> list[dict[str, Markdown]]:
 def _doc(text: str) -> Markdown:
     """A column's meaning, written in this program, where backticks mean code."""
     return Markdown(text.replace("|", "\\|").replace("<", "&lt;"))
-
-
-def _type(column: Column) -> str:
-    if {inner.name for inner in column.inside} == {"role", "content"}:
-        return "messages"
-    if column.names:
-        return "label: " + ", ".join(column.names)
-    return "list of structs" if column.inside else str(column.type).replace("list<item: ", "list<")
 
 
 def shape(facts: CardFacts) -> Markdown:

@@ -103,14 +103,15 @@ def lint(
 
 def lengths(constitution: Constitution, count: Callable[[str], int] | None = None) -> list[Lengths]:
     """Tokens per form of every principle."""
-    counted = count or _estimate
+    counted = count or estimated_tokens
     return [
         Lengths(p.id, {form: counted(getattr(p, form)) for form in FORMS}, count is None)
         for p in constitution.principles
     ]
 
 
-def _estimate(text: str) -> int:
+def estimated_tokens(text: str) -> int:
+    """About how many tokens an English text has, where there is no tokenizer."""
     return round(len(text.split()) * TOKENS_PER_WORD)
 
 
