@@ -23,9 +23,12 @@ from cai.publish.gate import findings
 from cai.publish.hub_values import is_repository, licences, metadata_mistakes, size_category
 from cai.publish.rights import Statements, statements_of, unlicensed
 from cai.publish.terms import load_families, terms_of
+from cai.publish.tree import published_files
+from cai.reading import ReadRun
 from cai.recipe import PublishSection
+from cai.run_folder import open_run
 from tests.hub_server import TOKEN, HubServer, loopback_only
-from tests.run_to_publish import COIN, PLACE, SOUND, Read, copy_of, go, read, worked
+from tests.run_to_publish import COIN, PLACE, RECIPE_MORE, SOUND, Read, copy_of, go, read, worked
 from tests.toy_source import write_rows
 
 BLOCKS_NOTHING = ["judge-unproven", "source-not-checked"]
@@ -387,6 +390,43 @@ def test_a_secret_in_recipe_principles_or_templates_blocks_and_is_not_shown(read
     spoilt = {"own": replace(own, principles=(first, *own.principles[1:]))}
     (told, *_) = findings(replace(read_sound.facts, constitutions=spoilt), read_sound.statements)
     assert told.what.startswith("The constitution own, principle p0, holds what looks like a secret")
+    commented = own.files["own.yaml"] + "# glpat-" + "x" * 20 + "\n"
+    spoilt = {"own": replace(own, files={"own.yaml": commented})}
+    (told, *_) = findings(replace(read_sound.facts, constitutions=spoilt), read_sound.statements)
+    last = commented.count("\n")
+    assert told.what.startswith(
+        f"The constitution own, own.yaml, line {last}, holds what looks like a secret"
+    )
+
+
+EXAMPLE = """\
+judgements:
+  - conversation:
+      - {role: user, text: Is it far?}
+    response_a: "Use TOKEN."
+    response_b: Yes.
+    question: Which response is shorter?
+    answer: A
+# SECRET, TOKEN
+"""
+
+
+def test_a_secret_in_worked_examples_blocks_and_is_not_shown(tmp_path: Path) -> None:
+    token, commented = "ghp_" + "a1" * 18, "glpat-" + "b2" * 10
+    path = tmp_path / "own.yaml"
+    path.write_text(EXAMPLE.replace("TOKEN", token).replace("SECRET", commented))
+    more = f"{RECIPE_MORE}feedback: {{examples: {path}}}\n"
+    run = worked(tmp_path, SOUND.replace("messages[0]", "messages[-1]"), more=more)
+    with ReadRun(open_run(run)) as reading:
+        published = b"".join(file.read() for file in published_files(reading)).decode("utf-8", "replace")
+    assert token in published
+    assert commented in published
+    found = [item for item in read(run).found if item.blocks]
+    assert [item.name for item in found] == ["secret-in-recipe"] * 2
+    assert [item.what for item in found] == [
+        "The file of worked examples own.yaml, judgement 1, holds what looks like a secret (GitHub token).",
+        "The file of worked examples own.yaml, line 8, holds what looks like a secret (GitLab token).",
+    ]
 
 
 # ---------------------------------------------------------------------- who may read the source

@@ -19,7 +19,8 @@ stands on the card. The thresholds are the recipe's `publish` section, which can
     private-source           rows that not everybody may read, to be pushed for everybody
     source-not-checked       nobody could tell who may read the source (blocks where it is one of the
                              Hub, to be pushed for everybody)
-    secret-in-recipe         the published recipe, a principle or a template holds a key or a token
+    secret-in-recipe         the published recipe, or a file of principles, templates or worked examples,
+                             comments included, holds a key or a token
 
 What this module does not know: licences and terms (rights.py), how a card is written, how anything is
 pushed, the terminal.
@@ -27,7 +28,7 @@ pushed, the terminal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cai.compare.estimates import Estimate, Rate
@@ -205,15 +206,20 @@ def _listed(found: Iterable[Found]) -> str:
 
 
 def _secrets(facts: CardFacts) -> Iterator[Finding]:
-    """Secrets in what travels beside the data: the recipe as it is published, principles, templates."""
+    """Secrets in what travels beside the data: the recipe as it is published, principles, templates, examples."""
     recipe = portable(facts.recipe).recipe.model_dump(mode="json")
     places = [(f"The recipe's {where.lstrip('.')}", text) for where, text in _words(recipe, "")]
-    for constitution in facts.constitutions.values():
-        for principle in constitution.principles:
-            name = f"The constitution {constitution.name}, principle {principle.id},"
-            places += [(name, text) for _, text in _words(principle.model_dump(mode="json"), "")]
     places += [(f"The template {name}", text) for name, text in facts.templates.items()]
     found = {(where, shape) for where, text in places for shape, _ in secrets_in(text)}
+    for constitution in facts.constitutions.values():
+        name = f"The constitution {constitution.name}"
+        said = {f"{name}, principle {item.id},": item.model_dump() for item in constitution.principles}
+        found |= _in_files(said, {f"{name}, {file}": text for file, text in constitution.files.items()})
+    if facts.examples is not None:
+        name = f"The file of worked examples {facts.examples.path.name}"
+        judgements = enumerate(facts.examples.judgements, 1)
+        said = {f"{name}, judgement {number},": item.model_dump() for number, item in judgements}
+        found |= _in_files(said, {name: facts.examples.source})
     for where, shape in sorted(found):
         yield Finding(
             "secret-in-recipe",
@@ -222,6 +228,21 @@ def _secrets(facts: CardFacts) -> Iterator[Finding]:
             "Take it out, and make a new one where it came from; the recipe can name a variable (`api_key_variable`) "
             "instead.",
         )
+
+
+def _in_files(said: Mapping[str, Any], files: Mapping[str, str]) -> set[tuple[str, str]]:
+    """The place and shape of each secret in what files say, and of those elsewhere in their text (comments, say)."""
+    found, seen = set(), set()
+    for where, value in said.items():
+        for _, text in _words(value, ""):
+            for shape, secret in secrets_in(text):
+                found.add((where, shape))
+                seen.add(secret)
+    for file, text in files.items():
+        for shape, secret in secrets_in(text):
+            if secret not in seen:
+                found.add((f"{file}, line {text.count(chr(10), 0, text.index(secret)) + 1},", shape))
+    return found
 
 
 def _words(value: Any, where: str) -> Iterator[tuple[str, str]]:
