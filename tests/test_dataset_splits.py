@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cai.conversation import Turn
+from cai.dataset.bands import Bands
 from cai.dataset.leakage import find_leaks, is_train, word_runs
 from cai.digest import draw
 from cai.outcome import Outcome
@@ -265,6 +266,28 @@ def test_leaks_are_the_same_however_many_held_out_prompts_are_kept_at_once(
     monkeypatch.setattr("cai.dataset.leakage.PROMPTS_AT_ONCE", 2)
     assert find_leaks(tmp_path / "dataset/traces", ["test", "train"]) == whole
     assert {leak.kind for leak in whole.leaks} == {"exact", "near"}
+
+
+def test_a_prompt_that_stands_in_every_row_is_not_looked_for_among_all_that_are_near(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or each row of train would be held against each one that is held out."""
+    texts = [*[LONG] * 40, LONG.replace("the end", "the very end")]
+    rows = [asked(number, text, "train") for number, text in enumerate(texts)]
+    rows += [asked(number, LONG, "test") for number in range(len(texts), len(texts) + 40)]
+    build(tmp_path, rows, [outcome(made, human(made, 0.9)) for made in rows], recipe(leakage="report"))
+    looked_for: list[int] = []
+    near = Bands.near
+
+    def counted(self: Bands, signatures: Any, least: float) -> list[list[int]]:
+        looked_for.append(len(signatures))
+        return near(self, signatures, least)
+
+    monkeypatch.setattr(Bands, "near", counted)
+    found = find_leaks(tmp_path / "dataset/traces", ["test", "train"])
+    assert [leak.kind for leak in found.leaks] == ["exact"] * 40 + ["near"]
+    assert {leak.like for leak in found.leaks} == {rows[len(texts)].id}
+    assert looked_for == [1]
 
 
 def test_a_shared_system_prompt_does_not_make_prompts_alike(tmp_path: Path) -> None:

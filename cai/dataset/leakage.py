@@ -28,7 +28,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from cai.dataset.bands import Bands, Signatures, signature
+from cai.dataset.bands import SIGNATURE, Bands, Signatures, signature
 from cai.digest import digest
 
 NEAR = 0.8
@@ -134,14 +134,19 @@ class _Index:
         self._near = Bands(_signatures(prompts))
 
     def likes(self, prompts: list[_Prompt]) -> Iterator[tuple[_Prompt, Leak | None]]:
-        """Each prompt with the held-out one that is most like it, the first of equals; None: none is."""
-        near = self._near.near(_signatures(prompts), NEAR - SLACK)
-        return ((prompt, self._like(prompt, numbers)) for prompt, numbers in zip(prompts, near, strict=True))
+        """Each prompt with the held-out one that is most like it, the first of equals; None: none is.
 
-    def _like(self, prompt: _Prompt, numbers: list[int]) -> Leak | None:
-        same = self._exact.get(prompt.exact)
-        if same is not None:
-            return _leak(prompt, same, "exact", 1.0)
+        What is near is only looked for where none is the same: a prompt may stand in every row.
+        """
+        others = [prompt for prompt in prompts if prompt.exact not in self._exact]
+        near = iter(self._near.near(_signatures(others), NEAR - SLACK))
+        for prompt in prompts:
+            same = self._exact.get(prompt.exact)
+            leak = self._nearest(prompt, next(near)) if same is None else _leak(prompt, same, "exact", 1.0)
+            yield prompt, leak
+
+    def _nearest(self, prompt: _Prompt, numbers: list[int]) -> Leak | None:
+        """The most alike of the prompts of these numbers."""
         best: tuple[float, int] | None = None
         for number in numbers:
             similarity = _similarity(prompt.hashes, self._prompts[number].hashes)
@@ -159,7 +164,8 @@ def _leak(prompt: _Prompt, like: _Prompt, kind: str, similarity: float) -> Leak:
 
 
 def _signatures(prompts: list[_Prompt]) -> Signatures:
-    return np.stack([signature(prompt.hashes) for prompt in prompts])
+    found = [signature(prompt.hashes) for prompt in prompts]
+    return np.array(found, np.uint32).reshape(-1, SIGNATURE)
 
 
 def _similarity(one: Hashes, other: Hashes) -> float:
