@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from cai.compare import columns, regression, statistics
+from cai.compare import columns, compare, regression, statistics
 from cai.compare.columns import Scratch, Table
 from cai.compare.confident import suspects
 from cai.compare.opinions import blocks, fold, principles_of, probability
+from cai.conversation import Turn
+from cai.digest import draw
+from cai.outcome import Outcome, PairKind
+from cai.source import Row
 from tests.bench_compare import write
 from tests.own_memory import ACCOUNT
+from tests.test_dataset_inputs import a_round, build, feedback, outcome, revision, row
 
 ROOT = Path(__file__).resolve().parent.parent
+FULL = Path("/dev/full")
 
 
 def test_a_column_that_grows_beyond_what_is_held_comes_back_whole(
@@ -46,6 +54,88 @@ def test_where_nothing_can_be_written_beside_the_dataset_columns_lie_where_tempo
     column = Scratch(tmp_path / "nowhere").growing("f8")
     column.add(np.ones(100))
     assert column.whole().sum() == 100
+
+
+def test_columns_beyond_the_files_that_a_process_may_have_open_stay_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columns, "HELD_BYTES", 64)
+    monkeypatch.setattr("cai.compare.columns.resource.getrlimit", lambda _: (8, 8))
+    scratch = Scratch(tmp_path)
+    made = [scratch.growing("i4") for _ in range(6)]
+    for start in range(0, 1000, 100):
+        for column in made:
+            column.add(np.arange(start, start + 100))
+    for column in made:
+        assert_array_equal(column.whole(), np.arange(1000))
+    assert len(scratch.mapped) == 4
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "asked", "files"),
+    [
+        (256, 1 << 20, 2 * columns.MOST_FILES, columns.MOST_FILES),
+        (256, resource.RLIM_INFINITY, 2 * columns.MOST_FILES, columns.MOST_FILES),
+        (256, 1024, 1024, 512),
+        (1 << 20, 1 << 20, None, columns.MOST_FILES),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, None, columns.MOST_FILES),
+    ],
+)
+def test_a_process_that_may_have_more_files_open_takes_them(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    soft: int,
+    hard: int,
+    asked: int | None,
+    files: int,
+) -> None:
+    limits: list[tuple[int, int]] = []
+    monkeypatch.setattr("cai.compare.columns.resource.getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr("cai.compare.columns.resource.setrlimit", lambda _, pair: limits.append(pair))
+    monkeypatch.setattr(Scratch, "_opened", lambda _: BytesIO())
+    scratch = Scratch(tmp_path)
+    assert limits == ([] if asked is None else [(asked, hard)])
+    assert sum(scratch.file() is not None for _ in range(2 * columns.MOST_FILES)) == files
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs Linux's device that is always full")
+def test_a_full_disk_is_named_by_the_folder_because_the_files_have_no_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columns, "HELD_BYTES", 64)
+    monkeypatch.setattr(Scratch, "_opened", lambda _: FULL.open("wb", buffering=0))
+    with pytest.raises(OSError, match="No space left") as raised:
+        Scratch(tmp_path).growing("i4").add(np.arange(100))
+    assert raised.value.filename == str(tmp_path)
+
+
+def test_a_comparison_is_the_same_with_columns_in_memory_in_files_or_in_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several kinds and judges; what lies in a file cannot be written to."""
+
+    kinds: dict[PairKind, str] = {"human": "human", "revised": "rejected"}
+
+    def judged(made: Row) -> Outcome:
+        sure = 0.02 if made.position % 8 == 0 else 0.6 + draw("sure", made.position) % 1000 / 3000
+        found = [
+            feedback(made, (sure, sure), (None, 0.3), (sure, 0.4), kind=kind, about=about, judge=judge)
+            for judge in ("other", "toy")
+            for kind, about in kinds.items()
+            if judge == "toy" or made.position % 3
+        ]
+        return outcome(made, *found, revisions=(revision(made, a_round(1, "better", ("label",))),))
+
+    alike = {"chosen": Turn("assistant", " good"), "rejected": Turn("assistant", " poor")}
+    rows = [row(number, responses=alike) for number in range(120)]
+    build(tmp_path, rows, [judged(made) for made in rows])
+    held = compare(tmp_path / "dataset")
+    assert len(held.other_judges) == 1
+    assert held.lists[1].total > 0
+    monkeypatch.setattr(columns, "HELD_BYTES", 64)
+    assert compare(tmp_path / "dataset") == held
+    monkeypatch.setattr("cai.compare.columns.resource.getrlimit", lambda _: (100, 100))
+    assert compare(tmp_path / "dataset") == held
 
 
 def test_a_choice_of_rows_of_a_choice_of_rows_is_what_numpy_chooses() -> None:

@@ -2,7 +2,8 @@
 
 A comparison of a million rows needs a few hundred bytes of each, more than it may hold in memory of
 its own. What is mapped from a file the system takes back whenever it needs the room, and reads
-again; the files have no names and are gone with the process, however it ends.
+again; the files have no names and are gone with the process, however it ends. Each file stays open
+as long as its column is there: beyond what the system lets a process open, columns stay in memory.
 
 What this module does not know: what a column means.
 """
@@ -11,10 +12,12 @@ from __future__ import annotations
 
 import mmap
 import os
+import resource
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from typing import IO, Any
 
 import numpy as np
@@ -22,6 +25,8 @@ from numpy.typing import NDArray
 
 HELD_BYTES = 1 << 18
 """A column that grows beyond this goes to a file, piece by piece."""
+MOST_FILES = 4096
+"""So many columns may be in files, where the system allows twice as many files."""
 BLOCK = 1 << 18
 """So many rows are worked on at a time where a table may be long."""
 
@@ -50,8 +55,9 @@ class Table:
             if chosen.all():
                 return self
             chosen = np.flatnonzero(chosen)
-        at = chosen if self.at is None else self.at[chosen]
-        return Table(self.columns, at.astype(np.int32) if len(self) < 2**31 else at)
+        if self.at is not None:
+            return Table(self.columns, self.at[chosen])
+        return Table(self.columns, chosen.astype(np.int32) if len(self) < 2**31 else chosen)
 
     def between(self, start: int, end: int) -> Table:
         """The rows from number `start` to before `end`, shared."""
@@ -82,13 +88,14 @@ class Growing:
         self._held += part.nbytes
         self.length += len(part)
         if self._held > HELD_BYTES:
-            self._to_file()
+            self._file = self._file or self._scratch.file()
+            if self._file is not None:
+                with self._scratch.named():
+                    self._to_file(self._file)
 
-    def _to_file(self) -> None:
-        if self._file is None:
-            self._file = TemporaryFile(dir=self._scratch.folder)  # noqa: SIM115  closed by `whole`
+    def _to_file(self, file: IO[bytes]) -> None:
         for part in self._parts:
-            self._file.write(np.ascontiguousarray(part).data)
+            file.write(np.ascontiguousarray(part).data)
         self._parts.clear()
         self._held = 0
 
@@ -96,8 +103,8 @@ class Growing:
         """All values; nothing can be added any more. Raises: OSError."""
         if self._file is None:
             return np.concatenate([np.empty(0, self._kind), *self._parts])
-        with self._file as file:
-            self._to_file()
+        with self._scratch.named(), self._file as file:
+            self._to_file(file)
             file.flush()
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._scratch.mapped.append(mapped)
@@ -108,8 +115,28 @@ class Scratch:
     """Makes columns that grow, and puts their files into a folder, or where temporary files lie."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder if os.access(folder, os.W_OK) else None
+        self._folder = folder if os.access(folder, os.W_OK) else Path(gettempdir())
+        self._files_left = _files_allowed()
         self.mapped: list[mmap.mmap] = []
+
+    def file(self) -> IO[bytes] | None:
+        """An open file without a name; None where the system would soon refuse another. Raises: OSError."""
+        if self._files_left <= 0:
+            return None
+        self._files_left -= 1
+        with self.named():
+            return self._opened()
+
+    def _opened(self) -> IO[bytes]:
+        return TemporaryFile(dir=self._folder)
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Where a file cannot be used (a full disk), the error names the folder, as the file has no name."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._folder)) from error
 
     def growing(self, kind: str) -> Growing:
         """An empty column of this type (NumPy's name)."""
@@ -130,6 +157,18 @@ class Scratch:
         for start in range(0, len(at), BLOCK):
             made.add(values[at[start : start + BLOCK]])
         return made.whole()
+
+
+def _files_allowed() -> int:
+    """How many files may be for columns: half of what this process may have open, which is made more first."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, 2 * MOST_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted // 2
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return wanted // 2
+    return soft // 2
 
 
 @dataclass(frozen=True)

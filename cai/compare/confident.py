@@ -34,8 +34,7 @@ def predicted(human: Part, labelled: Bools, second: Bools, seed: int, scratch: S
     deviations) and in refusal. `labelled`: which pairs; `second`: which of all show the human's
     choice second. Returns one value for each pair that is `labelled`.
     """
-    first = ~second
-    first = first[labelled]
+    first = ~second[labelled]
     shown = _features(human, labelled, second, scratch)
     fold = regression.folds(human.pairs.where(labelled)["cluster"], seed, "label issues")
     whole_fit = regression.logistic(shown, first, RIDGE)

@@ -66,11 +66,11 @@ class Traces:
     """What the statistics need of a dataset.
 
     `parts`: by kind and judge, those that occur, each in the order of the source.
-    `revisions`: row_id, position, cluster, of, final_round (NaN: none), unchanged (NaN: none), for
+    `revisions`: row_id, row (as of pairs), position, cluster, of, final_round (NaN: none), unchanged (NaN: none), for
     `original_`: words, refuses, evades, asks, harm. `rounds`: revision (row number in
     `revisions`), number, principle, usable, unchanged, words, refuses, evades, asks, harm,
     kept_share. `flags`: flag -> row numbers in `rounds`.
-    `harm`: single ratings of harm: position, cluster, response, judge, abstained (0: no; else 1 +
+    `harm`: single ratings of harm: row, position, cluster, response, judge, abstained (0: no; else 1 +
     the number of the reason in `ABSTENTIONS`).
     Names (constitution, principle, of, response, judge) are numbers into `names`. `scratch`: for
     columns that are made of these.
