@@ -12,13 +12,24 @@ What this module does not know: where outcomes are kept, how a pair is judged.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cai.dataset.labels import label
+import numpy as np
+from numpy.typing import NDArray
+
+from cai.dataset.labels import Label, label
 from cai.dataset.summary import PairAccount
+from cai.digest import DIGEST_BYTES
+
+Pattern = tuple[str | None, bool, tuple[tuple[str, tuple[Label | None, ...]], ...]]
+"""What accounts need of an outcome: why it was excluded, whether the row lost turns, its labels by kind."""
+
+Digests = NDArray[np.uint64]
+"""(digests, 2): the halves of each."""
 
 
 @dataclass
@@ -35,20 +46,17 @@ class Fates:
     unfinished: int = 0
     pairs: dict[str, PairAccount] = field(default_factory=dict)
 
-    def add(self, outcome: Mapping[str, Any], tie_threshold: float) -> None:
-        """Count the outcome of a row, as the store keeps it."""
-        if outcome["excluded"] is not None:
-            self.excluded[outcome["excluded"]] += 1
+    def add(self, pattern: Pattern, rows: int) -> None:
+        """Count rows whose outcomes have one pattern."""
+        excluded, shortened, labels = pattern
+        if excluded is not None:
+            self.excluded[excluded] += rows
             return
-        self.finished += 1
-        self.shortened += bool(outcome.get("turns_dropped"))
-        feedback = outcome["feedback"]
+        self.finished += rows
+        self.shortened += rows * shortened
+        by_kind = dict(labels)
         for kind, account in self.pairs.items():
-            account.finished(
-                label(item["probability"], tie_threshold)
-                for item in feedback
-                if item["kind"] == kind and item["judge"] == feedback[0]["judge"]
-            )
+            account.finished(by_kind.get(kind, ()), rows)
 
     def mistakes(self, rows_in: int) -> list[str]:
         """What does not balance, in words; `rows_in`: how many rows there are."""
@@ -62,25 +70,90 @@ class Fates:
         return wrong
 
 
-def fates_of(
-    outcomes: Iterable[Mapping[str, Any]],
-    quarantined: Iterable[str],
-    rows_in: int | None,
-    kinds: Iterable[str],
-    tie_threshold: float,
-) -> Fates:
-    """The fates of the rows whose outcomes these are, each row once.
+class Outcomes:
+    """The outcomes of rows in some 20 bytes each: the digest, and which of a few patterns it has.
 
-    `quarantined`: rows that failed; one that was finished since counts as finished. `rows_in`: None
-    where nobody has counted: then no row is unfinished.
+    Of outcomes with the same digest the one that is added last counts, as it does for a dataset.
     """
-    fates = Fates(pairs={kind: PairAccount() for kind in kinds})
-    seen: set[str] = set()
-    for outcome in outcomes:
-        if outcome["row"] not in seen:
-            seen.add(outcome["row"])
-            fates.add(outcome, tie_threshold)
-    fates.quarantined = len(set(quarantined) - seen)
-    if rows_in is not None:
-        fates.unfinished = rows_in - len(seen) - fates.quarantined
-    return fates
+
+    def __init__(self, kinds: Iterable[str], tie_threshold: float) -> None:
+        self._kinds = tuple(kinds)
+        self._tie_threshold = tie_threshold
+        self.digests = bytearray()
+        self.codes = array("I")
+        self.patterns: dict[Pattern, int] = {}
+
+    def add(self, digest: str, outcome: Mapping[str, Any]) -> None:
+        """Add an outcome as the store keeps it."""
+        pattern = self._pattern(outcome)
+        self.digests += bytes.fromhex(digest)
+        self.codes.append(self.patterns.setdefault(pattern, len(self.patterns)))
+
+    def _pattern(self, outcome: Mapping[str, Any]) -> Pattern:
+        if outcome["excluded"] is not None:
+            return outcome["excluded"], False, ()
+        feedback = outcome["feedback"]
+        labels = tuple(
+            (
+                kind,
+                tuple(
+                    label(item["probability"], self._tie_threshold)
+                    for item in feedback
+                    if item["kind"] == kind and item["judge"] == feedback[0]["judge"]
+                ),
+            )
+            for kind in self._kinds
+        )
+        return None, bool(outcome.get("turns_dropped")), labels
+
+    def fates(self, failed: Iterable[str], rows_in: int | None, of: Iterable[str] | None = None) -> Fates:
+        """The fates of the rows that have an outcome, and of those that have none.
+
+        `failed`: digests of the outcomes that rows would have which failed; where there is one since,
+        it counts. `rows_in`: None where nobody has counted: then no row is unfinished. `of`: digests
+        of the outcomes that count, where not all do.
+        """
+        digests, codes = self._last()
+        if of is not None:
+            there = _among(digests, _halves(of))
+            digests, codes = digests[there], codes[there]
+        fates = Fates(pairs={kind: PairAccount() for kind in self._kinds})
+        for pattern, rows in zip(
+            self.patterns, np.bincount(codes, minlength=len(self.patterns)), strict=True
+        ):
+            if rows:
+                fates.add(pattern, int(rows))
+        wanted = _halves(set(failed))
+        fates.quarantined = len(wanted) - int(np.count_nonzero(_among(wanted, digests)))
+        if rows_in is not None:
+            fates.unfinished = rows_in - len(digests) - fates.quarantined
+        return fates
+
+    def _last(self) -> tuple[Digests, NDArray[np.uint32]]:
+        """Each digest once, in order, with its last code."""
+        digests = np.frombuffer(bytes(self.digests), ">u8").astype(np.uint64).reshape(-1, 2)
+        codes = np.array(self.codes, np.uint32)
+        order = np.lexsort((digests[:, 1], digests[:, 0]))
+        digests, codes = digests[order], codes[order]
+        last = np.ones(len(digests), np.bool_)
+        last[:-1] = (digests[1:] != digests[:-1]).any(axis=1)
+        return digests[last], codes[last]
+
+
+def _halves(digests: Iterable[str]) -> Digests:
+    joined = bytearray()
+    for digest in digests:
+        joined += bytes.fromhex(digest)
+    return np.frombuffer(bytes(joined), ">u8").astype(np.uint64).reshape(-1, DIGEST_BYTES // 8)
+
+
+def _among(digests: Digests, others: Digests) -> NDArray[np.bool_]:
+    """Which of these digests, each there once, are among the others."""
+    both = np.concatenate([others, digests])
+    mine = np.arange(len(both)) >= len(others)
+    order = np.lexsort((mine, both[:, 1], both[:, 0]))
+    after_equal = np.zeros(len(both), np.bool_)
+    after_equal[1:] = (both[order][1:] == both[order][:-1]).all(axis=1)
+    found = np.zeros(len(both), np.bool_)
+    found[order] = after_equal
+    return found[len(others) :]

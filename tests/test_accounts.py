@@ -14,12 +14,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cai.accounts import Accounts, accounts_of
 from cai.ask import Ask, BusyClock
+from cai.digest import digest
 from cai.errors import EngineError, RunError
-from cai.fates import fates_of
+from cai.fates import Fates, Outcomes
 from cai.live import LiveRun
+from cai.outcome import outcome_digest
 from cai.run_folder import open_run
-from cai.store import Store
+from cai.store import Record, Store
 from cai.tally import Tally, check_ended, read_tally, unbalanced
 from tests.toy_source import write_run
 
@@ -59,20 +62,139 @@ def pair(kind: str, probability: float | None, judge: str = "main") -> dict[str,
     return {"kind": kind, "judge": judge, "probability": probability}
 
 
+def fates_of(
+    outcomes: list[dict[str, Any]],
+    failed: list[str],
+    rows_in: int | None,
+    kinds: tuple[str, ...],
+    tie_threshold: float,
+    of: list[str] | None = None,
+) -> Fates:
+    """The fates of rows named by letters."""
+    known = Outcomes(kinds, tie_threshold)
+    for outcome in outcomes:
+        known.add(digest("row", outcome["row"]), outcome)
+    named = [digest("row", row) for row in failed]
+    return known.fates(named, rows_in, None if of is None else [digest("row", row) for row in of])
+
+
 def test_the_accounts_of_five_rows_by_hand() -> None:
     outcomes: list[dict[str, Any]] = [
         {"row": "a", "excluded": None, "feedback": [pair("human", 0.9), pair("human", 0.1, "second"), pair("revised", 0.5)]},
         {"row": "b", "excluded": None, "feedback": [pair("human", None), pair("revised", 0.2), pair("revised", 0.8)]},
         {"row": "c", "excluded": "prompt_too_long", "feedback": []},
-        {"row": "a", "excluded": None, "feedback": [pair("human", 0.9)]},
     ]  # fmt: skip
-    fates = fates_of(outcomes, ["b", "d"], 5, ("human", "revised", "sampled"), 0.1)
+    stale = {"row": "a", "excluded": "prompt_too_long", "feedback": []}
+    fates = fates_of([stale, *outcomes], ["b", "d"], 5, ("human", "revised", "sampled"), 0.1)
     assert (fates.finished, fates.excluded.total(), fates.quarantined, fates.unfinished) == (2, 1, 1, 1)
     human, revised, sampled = (fates.pairs[kind] for kind in ("human", "revised", "sampled"))
     assert (human.labelled, human.tied, human.abstained, human.without_pair) == (1, 0, 1, 0)
     assert (revised.labelled, revised.tied, revised.further_pairs) == (2, 1, 1)
     assert sampled.without_pair == 2
     assert fates.mistakes(5) == []
+
+
+def test_rows_that_left_the_source_are_in_no_account() -> None:
+    outcomes = [{"row": row, "excluded": None, "feedback": [pair("human", 0.9)]} for row in "abc"]
+    fates = fates_of(outcomes, ["d"], 3, ("human",), 0.0, of=["c", "a", "d"])
+    assert (fates.finished, fates.quarantined, fates.unfinished) == (2, 1, 0)
+    assert fates.pairs["human"].labelled == 2
+    assert fates_of([], [], 0, ("human",), 0.0, of=[]).mistakes(0) == []
+
+
+def counted(folder: Path, anew: bool = False, tie_threshold: float = 0.1) -> tuple[Accounts, Fates]:
+    """The accounts of a store with one generation, and its rows' fates."""
+    with Store(folder) as store:
+        found = accounts_of(store, "g", ("human",), tie_threshold, anew)
+    return found, found.outcomes.fates([], None)
+
+
+def put(store: Store, number: int, row: str, probability: float) -> None:
+    """A judgement, and the outcome of a row, as a run records them."""
+    answer = {"prompt_tokens": number, "completion_tokens": 1}
+    store.put(digest("request", number), answer, {"stage": "judgement", "row": row})
+    outcome = {"row": row, "excluded": None, "feedback": [pair("human", probability)]}
+    store.put(outcome_digest(row, "g"), outcome, {"stage": "outcome", "row": row})
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 9), st.floats(0, 1)), max_size=8), max_size=5),
+    st.integers(200, 2000),
+)
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_walk_that_goes_on_counts_what_a_whole_walk_counts(
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    goes: list[list[tuple[int, float]]],
+    segment_bytes: int,
+) -> None:
+    monkeypatch.setattr("cai.accounts.WORTH_KEEPING", 1)
+    folder = tmp_path_factory.mktemp("store")
+    number, rows = 0, set()
+    for go in goes:
+        with Store(folder, writable=True, segment_bytes=segment_bytes) as store:
+            for row, probability in go:
+                number += 1
+                rows.add(row)
+                put(store, number, f"row {row}", probability)
+        (found, fates), (whole, wanted) = counted(folder), counted(folder, anew=True)
+        assert (found.stages, found.records) == (whole.stages, whole.records)
+        assert fates == wanted
+        assert fates.finished == len(rows)
+
+
+def test_what_was_counted_is_not_gone_on_from_where_it_no_longer_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cai.accounts.WORTH_KEEPING", 1)
+    with Store(tmp_path, writable=True) as store:
+        for number in range(20):
+            put(store, number, f"row {number}", 0.45 if number % 2 else 0.9)
+    assert counted(tmp_path)[1].pairs["human"].tied == 10
+    kept = tmp_path / "index" / "accounts.npz"
+    good = kept.read_bytes()
+    assert counted(tmp_path)[0].records == 40
+
+    # Another threshold is another question.
+    assert counted(tmp_path, tie_threshold=0.01)[1].pairs["human"].tied == 0
+    # Whatever is wrong with the file, the store is counted again.
+    for broken in (b"", good[:100], good[:300] + b"\0" + good[301:], b"PK" + good, good[::-1]):
+        kept.write_bytes(broken)
+        assert counted(tmp_path)[1].pairs["human"].tied == 10
+    # A segment with other content, of the same length, is not the one that was counted.
+    kept.write_bytes(good)
+    segment = tmp_path / "segment-000001.jsonl"
+    lines = segment.read_bytes().splitlines(keepends=True)
+    segment.write_bytes(b"".join([*lines[2:], *lines[:2]]))
+    (tmp_path / "index" / "covered.json").unlink()
+    read = []
+    monkeypatch.setattr(Accounts, "add", lambda _, record, __: read.append(record))
+    counted(tmp_path)
+    assert len(read) == 40
+
+
+def test_a_store_that_was_counted_is_not_walked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cai.accounts.WORTH_KEEPING", 10)
+    with Store(tmp_path, writable=True) as store:
+        for number in range(20):
+            put(store, number, f"row {number}", 0.9)
+    counted(tmp_path)
+    read = []
+    plain = Accounts.add
+
+    def add(self: Accounts, record: Record, generation: str) -> None:
+        read.append(record)
+        plain(self, record, generation)
+
+    monkeypatch.setattr(Accounts, "add", add)
+    assert counted(tmp_path)[1].finished == 20
+    assert read == []
+    with Store(tmp_path, writable=True) as store:
+        put(store, 20, "row 20", 0.9)
+    assert counted(tmp_path)[1].finished == 21
+    assert len(read) == 2
 
 
 def test_a_broken_balance_is_told() -> None:

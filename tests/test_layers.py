@@ -33,6 +33,7 @@ LAYERS: list[list[str]] = [
     ["review"],
     ["dataset"],
     ["fates"],
+    ["accounts"],
     ["compare"],
     ["report"],
     ["workbench"],

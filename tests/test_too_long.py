@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 
 from cai.cli import _verbs, app
 from cai.cli.dataset import build_run
+from cai.cli.status import read_status
 from cai.conversation import Role, Turn
 from cai.live import LiveRun
 from cai.outcome import Outcome, read_outcome
@@ -410,6 +411,9 @@ async def test_with_more_room_a_shortened_row_is_taken_up_whole_when_asked_to(tm
         (None, 0),
         ("prompt_too_long", 0),
     ]
+    with ReadRun(open_run(run)) as read:
+        rows = read_status(read)["rows"]
+    assert (rows["shortened"], rows["excluded"]) == (0, {"prompt_too_long": 1})
 
 
 async def test_a_server_that_does_not_tell_its_context_is_asked_again_when_asked_to(

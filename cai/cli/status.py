@@ -6,7 +6,6 @@ What this module does not know: engines, the job.
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,13 +17,9 @@ from cai.cli.console import out
 from cai.errors import RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rich.console import Console
 
     from cai.reading import ReadRun
-
-COUNTED = ("answers", "too_long", "prompt_tokens", "completion_tokens", "reasoning_tokens")
 
 
 def enter(app: typer.Typer) -> None:
@@ -118,39 +113,36 @@ def _for_so_long(seconds: float | None) -> str:
     return f", under way for {told}"
 
 
-def _open_rows(run: ReadRun, quarantine: Path) -> set[str]:
-    """Rows that failed in the last go and are not finished since."""
+def _failed(quarantine: Path) -> set[str]:
+    """Rows that failed in the last go."""
     import orjson
-
-    from cai.outcome import outcome_digest
 
     if not quarantine.is_file():
         return set()
-    rows = {orjson.loads(line)["row"] for line in quarantine.read_bytes().splitlines()}
-    return {row for row in rows if outcome_digest(row, run.generation.digest) not in run.store}
+    return {orjson.loads(line)["row"] for line in quarantine.read_bytes().splitlines()}
 
 
 def read_status(run: ReadRun) -> dict[str, Any]:
-    """The figures, by one walk over the store.
+    """The figures, by a walk over what the store holds more than at the last one.
 
     `rows.excluded` counts exclusions that a step decided; those of the source are counted when
     the dataset is built.
     """
-    from cai.fates import fates_of
+    from cai.accounts import COUNTED, accounts_of
+    from cai.outcome import outcome_digest
     from cai.pilot import read_pilot
     from cai.tally import read_tally, unbalanced
 
-    stages: dict[str, Counter[str]] = {}
+    generation = run.generation.digest
     choice = read_pilot(run.run)
     total = choice.total if choice is not None else None
-    quarantined = _open_rows(run, run.run.quarantine)
     kinds = run.recipe.feedback.pairs if run.recipe.feedback is not None else ()
-    threshold = run.recipe.dataset.tie_threshold
-    fates = fates_of(_walked(run, stages), quarantined, total, kinds, threshold)
+    accounts = accounts_of(run.store, generation, kinds, run.recipe.dataset.tie_threshold)
+    failed = {outcome_digest(row, generation) for row in _failed(run.run.quarantine)}
+    fates = accounts.outcomes.fates(failed, total)
     if fates.unfinished < 0:  # rows have been taken from the source since
-        ids = {row for row, _ in run.source.ids()}
-        there = (outcome for outcome in _walked(run, {}) if outcome["row"] in ids)
-        fates = fates_of(there, quarantined & ids, total, kinds, threshold)
+        there = {outcome_digest(row, generation) for row, _ in run.source.ids()}
+        fates = accounts.outcomes.fates(failed & there, total, there)
     tally = read_tally(run.run.tally)
     rows_in = total if total is not None else fates.finished + fates.excluded.total() + fates.quarantined
     return {
@@ -165,7 +157,9 @@ def read_status(run: ReadRun) -> dict[str, Any]:
             "unfinished": fates.unfinished,
         },
         "pairs": {kind: asdict(account) for kind, account in fates.pairs.items()},
-        "stages": {name: {key: figures[key] for key in COUNTED} for name, figures in sorted(stages.items())},
+        "stages": {
+            name: {key: figures[key] for key in COUNTED} for name, figures in sorted(accounts.stages.items())
+        },
         "goes": tally.goes,
         "seconds": tally.seconds,
         "requests": tally.requests,
@@ -173,22 +167,3 @@ def read_status(run: ReadRun) -> dict[str, Any]:
         "unbalanced": fates.mistakes(rows_in) + unbalanced(tally.requests),
         "damaged_records": len(run.store.damage),
     }
-
-
-def _walked(run: ReadRun, stages: dict[str, Counter[str]]) -> Iterator[dict[str, Any]]:
-    """The outcomes of the generation, by a walk over the store that counts all other answers in `stages`."""
-    from cai.outcome import outcome_digest
-
-    for record in run.store.records():
-        stage = str(record.labels.get("stage", ""))
-        if stage == "outcome":
-            if record.digest == outcome_digest(record.answer["row"], run.generation.digest):
-                yield record.answer
-            continue
-        figures = stages.setdefault(stage, Counter())
-        figures["answers"] += 1
-        if record.answer.get("finish") == "too_long":  # it was never read by a model
-            figures["too_long"] += 1
-            continue
-        for name in COUNTED[2:]:
-            figures[name] += record.answer.get(name, 0)

@@ -34,7 +34,7 @@ What this module does not know: how rows are judged or written.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -74,15 +74,14 @@ class PairAccount:
         out = self.excluded + self.not_finished + self.without_pair
         return self.rows + self.further_pairs == out + self.labelled + self.tied + self.abstained
 
-    def finished(self, labels: Iterable[Label | None]) -> None:
-        """Count a finished row, by the labels of its pairs of this kind."""
-        self.rows += 1
-        found = list(labels)
-        self.further_pairs += max(0, len(found) - 1)
-        self.without_pair += not found
-        self.abstained += found.count(None)
-        self.tied += found.count("tie")
-        self.labelled += found.count("first") + found.count("second")
+    def finished(self, labels: Sequence[Label | None], rows: int = 1) -> None:
+        """Count a finished row, by the labels of its pairs of this kind; or `rows` with the same labels."""
+        self.rows += rows
+        self.further_pairs += rows * max(0, len(labels) - 1)
+        self.without_pair += rows * (not labels)
+        self.abstained += rows * labels.count(None)
+        self.tied += rows * labels.count("tie")
+        self.labelled += rows * (labels.count("first") + labels.count("second"))
 
 
 @dataclass

@@ -8,8 +8,7 @@ What this module does not know: what speaks against publishing (gate.py), how it
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,11 +17,12 @@ import orjson
 import pyarrow.parquet as pq
 
 from cai import __version__
+from cai.accounts import accounts_of
 from cai.compare import Comparison
 from cai.engine.identity import Identity
 from cai.errors import PublishError, RunError
 from cai.examples import Examples
-from cai.fates import Fates, fates_of
+from cai.fates import Fates
 from cai.outcome import outcome_digest
 from cai.principle import Constitution
 from cai.publish.hub_values import is_repository, known_sources
@@ -198,33 +198,20 @@ def _comparison(run: ReadRun) -> Comparison | None:
 
 
 def _walk(run: ReadRun, summary: Mapping[str, Any]) -> tuple[Fates, tuple[StageCost, ...]]:
-    """The rows' fates and the answers by stage, by one walk over the store."""
-    traced = _traced(run.run)
-    counts: dict[str, Counter[str]] = {}
-    outcomes = []
-    for record in run.store.records():
-        stage, answer = str(record.labels.get("stage", "")), record.answer
-        if stage == "outcome":
-            own = record.digest == outcome_digest(answer["row"], run.generation.digest)
-            if own and answer["row"] in traced:
-                outcomes.append(_short(answer))
-            continue
-        count = counts.setdefault(stage, Counter())
-        count["answers"] += 1
-        count["prompt_tokens"] += answer.get("prompt_tokens", 0)
-        count["completion_tokens"] += answer.get("completion_tokens", 0)
-    feedback = run.recipe.feedback
-    by_source = sum(summary["excluded"].values()) + summary["finished"] - len(traced)
-    fates = fates_of(
-        outcomes,
-        _quarantined(run.run),
-        summary["rows"] - by_source,
-        feedback.pairs if feedback is not None else (),
-        float(summary["settings"]["tie_threshold"]),
-    )
+    """The rows' fates and the answers by stage, by a walk over the whole store."""
+    feedback, generation = run.recipe.feedback, run.generation.digest
+    kinds = feedback.pairs if feedback is not None else ()
+    threshold = float(summary["settings"]["tie_threshold"])
+    accounts = accounts_of(run.store, generation, kinds, threshold, anew=True)
+    traced = sorted((run.run.dataset / "traces").glob("*.parquet"))
+    outcomes = sum(pq.read_metadata(path).num_rows for path in traced)
+    by_source = sum(summary["excluded"].values()) + summary["finished"] - outcomes
+    failed = [outcome_digest(row, generation) for row in _quarantined(run.run)]
+    there = (outcome_digest(row, generation) for path in traced for row in _rows(path))
+    fates = accounts.outcomes.fates(failed, summary["rows"] - by_source, there)
     costs = (
         StageCost(stage, count["answers"], count["prompt_tokens"], count["completion_tokens"])
-        for stage, count in sorted(counts.items())
+        for stage, count in sorted(accounts.stages.items())
     )
     return fates, tuple(costs)
 
@@ -238,12 +225,6 @@ def _fates_wrong(fates: Fates, summary: Mapping[str, Any]) -> Iterable[str]:
         yield f"{left:,} rows left to do by the store, {summary['not_finished']:,} by the dataset"
 
 
-def _short(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """What accounts need of an outcome, without its texts."""
-    feedback = [{key: item[key] for key in ("kind", "judge", "probability")} for item in answer["feedback"]]
-    return {"row": answer["row"], "excluded": answer["excluded"], "feedback": feedback}
-
-
 def _quarantined(run: RunFolder) -> set[str]:
     try:
         return {orjson.loads(line)["row"] for line in run.quarantine.read_bytes().splitlines()}
@@ -255,12 +236,10 @@ def _quarantined(run: RunFolder) -> set[str]:
         ) from error
 
 
-def _traced(run: RunFolder) -> set[str]:
-    """The rows in the dataset's traces: those with an outcome."""
-    found: set[str] = set()
-    for path in sorted((run.dataset / "traces").glob("*.parquet")):
-        found.update(pq.read_table(path, columns=["row_id"])["row_id"].to_pylist())
-    return found
+def _rows(path: Path) -> Iterator[str]:
+    """The ids of the rows in a file of traces: those with an outcome."""
+    for batch in pq.ParquetFile(path).iter_batches(columns=["row_id"]):
+        yield from batch["row_id"].to_pylist()
 
 
 def _files_wrong(run: RunFolder, summary: Mapping[str, Any]) -> Iterable[str]:

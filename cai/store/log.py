@@ -20,7 +20,7 @@ SEGMENT_BYTES = 256 * 1024 * 1024
 DAMAGE_SHOWN = 5
 _HEAD = b'{"digest":"'
 _DIGEST = slice(len(_HEAD), len(_HEAD) + 32)
-_TAIL_BYTES = len(b',"crc":"00000000"}')
+TAIL_BYTES = len(b',"crc":"00000000"}')
 _NAME = re.compile(r"^segment-(\d{6})\.jsonl$")
 
 
@@ -51,7 +51,7 @@ def seal(body: bytes) -> bytes:
 
 def check_line(line: bytes) -> bytes | None:
     """The digest of a whole line (newline left off), as 16 bytes, or None where it is damaged."""
-    body, tail = line[:-_TAIL_BYTES], line[-_TAIL_BYTES:]
+    body, tail = line[:-TAIL_BYTES], line[-TAIL_BYTES:]
     if not line.startswith(_HEAD) or tail != b',"crc":"%08x"}' % crc32(body):
         return None
     try:

@@ -11,7 +11,7 @@ import fcntl
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from cai.errors import RunLockedError, StoreError
 from cai.store.index import Index, Place
 from cai.store.log import (
     SEGMENT_BYTES,
+    TAIL_BYTES,
     Damage,
     check_line,
     pieces,
@@ -66,6 +67,8 @@ class Store:
         index: Path | None = None,
     ) -> None:
         self.folder = folder
+        self.derived = index or folder / "index"
+        """Where lies what is made of the segments, and may be deleted."""
         self.damage: list[Damage] = []
         self._writable = writable
         self._segment_bytes = segment_bytes
@@ -84,7 +87,7 @@ class Store:
         self._file: int | None = None
         self._index_works = True
         try:
-            self._index = Index(index or folder / "index", writable or index is not None)
+            self._index = Index(self.derived, writable or index is not None)
             self._ends = self._catch_up()
             self._segment = max(self._ends, default=1)
             self._end = self._ends.get(self._segment, 0)
@@ -227,15 +230,37 @@ class Store:
                 f"The store {self.folder} cannot be read: {error.strerror}.", _GONE_ON
             ) from error
 
-    def records(self) -> Iterator[Record]:
-        """All sound records, in the order in which they were written, without the index."""
-        for number in segment_numbers(self.folder):
-            path = segment_path(self.folder, number)
-            with path.open("rb") as file:
+    @property
+    def ends(self) -> dict[int, int]:
+        """Up to which byte each segment consists of whole lines that are known."""
+        return dict(self._ends)
+
+    def tail(self, number: int, end: int) -> str:
+        """The last bytes of a segment before a place, its last line's checksum; empty where it does not reach there."""
+        try:
+            with segment_path(self.folder, number).open("rb") as file:
+                file.seek(max(0, end - TAIL_BYTES))
+                found = file.read(min(end, TAIL_BYTES))
+        except OSError:
+            return ""
+        return found.hex() if len(found) == min(end, TAIL_BYTES) else ""
+
+    def records(self, after: Mapping[int, int] | None = None) -> Iterator[Record]:
+        """All sound records, in the order in which they were written, without the index.
+
+        Those that were on disk when the walk began. `after`: the place in each segment from which on.
+        """
+        for number, end in sorted(self.ends.items()):
+            with segment_path(self.folder, number).open("rb") as file:
+                at = (after or {}).get(number, 0)
+                file.seek(at)
                 for line in file:
-                    for key, at, _ in pieces(line) if line.endswith(b"\n") else ():
+                    at += len(line)
+                    if at > end or not line.endswith(b"\n"):
+                        break
+                    for key, begin, _ in pieces(line):
                         if key is not None:
-                            content = orjson.loads(line[at:])
+                            content = orjson.loads(line[begin:])
                             yield Record(content["digest"], content["answer"], content["labels"])
 
     # ------------------------------------------------------------------ writing
