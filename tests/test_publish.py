@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -228,6 +229,24 @@ def test_a_changed_dataset_is_the_next_version_and_diff_shows_it_first(run: Path
     assert "Pushed version 2, tag v2" in done.said
     assert "revisions/train-00000.parquet" not in server.files(REPO)
     assert "is as it would be pushed" in publish(run, "--diff").said
+
+
+def test_diff_says_where_only_the_order_of_rows_changed(run: Path, server: HubServer) -> None:
+    publish(run)
+    path = "revisions/train-00000.parquet"
+    table = pq.read_table(pa.BufferReader(server.files(REPO)[path]))
+    for rows, told in (
+        (table.take(list(range(len(table)))[::-1]), "only their order changed"),
+        (table, "in the same order; only the files differ"),
+    ):
+        into = io.BytesIO()
+        pq.write_table(rows, into, compression="none")
+        server.write(REPO, {path: into.getvalue()})
+        shown = publish(run, "--diff")
+        assert shown.code == 0, shown.said
+        (line,) = (line for line in shown.said.splitlines() if line.startswith("  revisions:"))
+        assert line.startswith("  revisions: the same 16 rows")
+        assert line.endswith(told)
 
 
 def test_json_tells_what_a_push_did(run: Path, server: HubServer) -> None:

@@ -647,6 +647,32 @@ def test_rows_are_counted_as_added_removed_changed_and_turned(tmp_path: Path) ->
     assert (found.added, found.removed, found.changed, found.turned) == (1, 1, 2, 1)
 
 
+def test_a_change_of_order_alone_is_told_from_a_change_of_rows(tmp_path: Path) -> None:
+    rows = [pair(1, "a", "b"), pair(2, "a", "b"), pair(2, "c", "d"), pair(3, "a", "b")]
+    before = read_rows([rows_of(tmp_path / "before", *rows)])
+
+    def differs(name: str, *now: dict[str, Any]) -> str:
+        found = compare_rows("preferences", before, read_rows([rows_of(tmp_path / name, *now)]))
+        assert found.differs == "rows" or (found.added, found.removed, found.changed) == (0, 0, 0)
+        return found.differs
+
+    assert differs("as it was", *rows) == "files"
+    assert differs("turned", *rows[::-1]) == "order"
+    assert differs("two of one id", rows[0], rows[2], rows[1], rows[3]) == "order"
+    assert differs("one twice", rows[0], rows[1], rows[1], rows[3]) == "rows"
+    parts = [rows_of(tmp_path / "first", *rows[:2]), rows_of(tmp_path / "second", *rows[2:])]
+    assert compare_rows("preferences", before, read_rows(parts)).differs == "files"
+    split = [parts[0], parts[1].rename(parts[1].with_name("test-00000.parquet"))]
+    assert compare_rows("preferences", before, read_rows(split)).changed == 2
+
+
+def test_a_row_more_under_a_known_id_is_added_and_changes_none(tmp_path: Path) -> None:
+    before = read_rows([rows_of(tmp_path / "before", pair(1, "a", "b"))])
+    now = read_rows([rows_of(tmp_path / "now", pair(1, "c", "d"), pair(1, "a", "b"))])
+    found = compare_rows("preferences", before, now)
+    assert (found.added, found.removed, found.changed) == (1, 0, 0)
+
+
 def test_a_difference_tells_rows_files_and_the_card(server: HubServer, tmp_path: Path) -> None:
     def parcel(words: str, *rows: dict[str, Any]) -> Parcel:
         made = Parcel(words)

@@ -26,6 +26,7 @@ from cai.cli.console import err, out, waiting
 from cai.errors import PublishError
 
 if TYPE_CHECKING:
+    from cai.publish.difference import ConfigDifference
     from cai.publish.hub import Hub
     from cai.publish.prepare import Prepared
     from cai.publish.push import Page, Pushed, Target
@@ -290,13 +291,8 @@ def _diff(repo: str, prepared: Prepared, asked: _Asked, console: Console | None)
         elif found.same:
             console.print(f"{escape(hub.url)} is as it would be pushed.", soft_wrap=True)
         for item in found.configs:
-            if not item.same:
-                console.print(
-                    f"  {escape(item.config)}: {item.before:,} rows, then {item.now:,}: {item.added:,} added, "
-                    f"{item.removed:,} removed, {item.changed:,} changed, of which {item.turned:,} with the "
-                    "label turned round",
-                    soft_wrap=True,
-                )
+            if item.differs != "nothing":
+                console.print(f"  {escape(item.config)}: {_rows_differ(item)}", soft_wrap=True)
         for word, paths in (("add", found.added), ("change", found.changed), ("remove", found.removed)):
             for path in paths:
                 console.print(f"  {word:>6}  {escape(path)}", soft_wrap=True)
@@ -306,6 +302,18 @@ def _diff(repo: str, prepared: Prepared, asked: _Asked, console: Console | None)
             colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
             console.print(f"[{colour}]{escape(line)}[/]" if colour else escape(line), soft_wrap=True)
     return found.as_json()
+
+
+def _rows_differ(item: ConfigDifference) -> str:
+    """What became of a config's rows, in words."""
+    if item.differs == "order":
+        return f"the same {item.now:,} rows; only their order changed"
+    if item.differs == "files":
+        return f"the same {item.now:,} rows in the same order; only the files differ"
+    return (
+        f"{item.before:,} rows, then {item.now:,}: {item.added:,} added, {item.removed:,} removed, "
+        f"{item.changed:,} changed, of which {item.turned:,} with the label turned round"
+    )
 
 
 def _push(repo: str, prepared: Prepared, asked: _Asked, console: Console | None) -> Pushed:

@@ -1,8 +1,9 @@
 """What a push would change: rows by config, labels turned round, files, the card.
 
 Rows are matched by their id (and, where a row has several, by what was revised). A row has changed
-where any of its columns has; its label is turned round where `chosen` and `rejected` changed places,
+where any of its columns has, or its split; its label is turned round where `chosen` and `rejected` changed places,
 or where a lone completion changed from good to bad. Files that are the same byte by byte are not read.
+Where no row has changed, the order of the rows may have, or the files alone (others of the same rows).
 
 What this module does not know: how anything is pushed, the terminal.
 """
@@ -10,12 +11,12 @@ What this module does not know: how anything is pushed, the terminal.
 from __future__ import annotations
 
 import difflib
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -26,13 +27,27 @@ from cai.publish.push import Page
 _BATCH_ROWS = 500
 _KEYS = ("row_id", "of", "chosen_sample", "rejected_sample")
 
-Rows = dict[tuple[str, ...], list[tuple[bytes, tuple[bytes, bytes] | None]]]
-"""Key -> rows: each a digest of the whole, and what its label says: better and worse, digested."""
+Label = tuple[bytes, bytes]
+"""What a row's label says: better and worse, digested."""
+
+
+@dataclass
+class Rows:
+    """The rows of a config: by key, each a digest of the whole and its label; `order`: a digest of all in order."""
+
+    by_key: dict[tuple[str, ...], list[tuple[bytes, Label | None]]] = field(default_factory=dict)
+    order: bytes = b""
+
+    def __len__(self) -> int:
+        return sum(map(len, self.by_key.values()))
 
 
 @dataclass(frozen=True)
 class ConfigDifference:
-    """One config: rows there and now, and what became of them. `turned` are among the `changed`."""
+    """One config: rows there and now, and what became of them. `turned` are among the `changed`.
+
+    `differs`: nothing, rows, the order of the same rows, or files alone that hold the same rows in order.
+    """
 
     config: str
     before: int
@@ -41,11 +56,7 @@ class ConfigDifference:
     removed: int
     changed: int
     turned: int
-
-    @property
-    def same(self) -> bool:
-        """Whether no row differs."""
-        return not (self.added or self.removed or self.changed)
+    differs: Literal["nothing", "rows", "order", "files"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +106,7 @@ def _configs(hub: Hub, page: Page, now: dict[str, PublishedFile]) -> Iterator[Co
         same = {path for path in there if path in now and page.files[path].holds(now[path])}
         if same == set(there) == set(ours):
             rows = sum((page.manifest.configs.get(config, {}) if page.manifest else {}).values())
-            yield ConfigDifference(config, rows, rows, 0, 0, 0, 0)
+            yield ConfigDifference(config, rows, rows, 0, 0, 0, 0, "nothing")
             continue
         before = read_rows(hub.fetch(path, page.head or "") for path in sorted(there))
         yield compare_rows(config, before, read_rows(_local(now[path]) for path in sorted(ours)))
@@ -111,15 +122,19 @@ def _local(file: PublishedFile) -> Path:
 
 
 def read_rows(paths: Iterable[Path]) -> Rows:
-    """The rows of Parquet files, by key. Raises: OSError."""
+    """The rows of Parquet files; a file's name begins with its split. Raises: OSError."""
     import pyarrow.parquet as pq
 
-    found: Rows = defaultdict(list)
+    found, order = Rows(), blake2b()
     for path in paths:
+        split = path.name.partition("-")[0]
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=_BATCH_ROWS):
                 for row in batch.to_pylist():
-                    found[_key(row)].append((_digest(row), _label(row)))
+                    said = _digest([split, row])
+                    order.update(said)
+                    found.by_key.setdefault(_key(row), []).append((said, _label(row)))
+    found.order = order.digest()
     return found
 
 
@@ -128,7 +143,7 @@ def _key(row: dict[str, Any]) -> tuple[str, ...]:
     return (*(str(row[name]) for name in _KEYS[:2] if name in row), *sorted(names))
 
 
-def _label(row: dict[str, Any]) -> tuple[bytes, bytes] | None:
+def _label(row: dict[str, Any]) -> Label | None:
     if "chosen" in row and "rejected" in row:
         return _digest(row["chosen"]), _digest(row["rejected"])
     if "completion" in row and "label" in row:
@@ -143,20 +158,29 @@ def _digest(value: Any) -> bytes:
 
 def compare_rows(config: str, before: Rows, now: Rows) -> ConfigDifference:
     """What became of a config's rows."""
-    added = sum(len(rows) for key, rows in now.items() if key not in before)
-    removed = sum(len(rows) for key, rows in before.items() if key not in now)
+    added = sum(len(rows) for key, rows in now.by_key.items() if key not in before.by_key)
+    removed = sum(len(rows) for key, rows in before.by_key.items() if key not in now.by_key)
     changed = turned = 0
-    for key in before.keys() & now.keys():
-        was, rows = before[key], now[key]
+    for key in before.by_key.keys() & now.by_key.keys():
+        was, rows = before.by_key[key], now.by_key[key]
         added += max(len(rows) - len(was), 0)
         removed += max(len(was) - len(rows), 0)
-        known = {digest for digest, _ in was}
+        known = Counter(digest for digest, _ in was)
         labels = {label for _, label in was}
-        differing = [label for digest, label in rows if digest not in known][: min(len(was), len(rows))]
+        differing = []
+        for digest, label in rows:
+            if known[digest]:
+                known[digest] -= 1
+            else:
+                differing.append(label)
+        same = len(rows) - len(differing)
+        differing = differing[: min(len(was), len(rows)) - same]
         changed += len(differing)
         turned += sum(label is not None and label[::-1] in labels for label in differing)
-    sizes = [sum(len(rows) for rows in side.values()) for side in (before, now)]
-    return ConfigDifference(config, sizes[0], sizes[1], added, removed, changed, turned)
+    differs: Literal["rows", "order", "files"] = "files" if before.order == now.order else "order"
+    if added or removed or changed:
+        differs = "rows"
+    return ConfigDifference(config, len(before), len(now), added, removed, changed, turned, differs)
 
 
 def _card(hub: Hub, page: Page, card: PublishedFile | None) -> list[str]:
