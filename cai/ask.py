@@ -218,7 +218,7 @@ class Ask:
             got = await self._travel(requests, row.number)
             for (key, request), answer in zip(missing.items(), got, strict=True):
                 self._keep(key, request, answer, account)
-        except BaseException as error:
+        except BaseException as error:  # a cancelled row too: whoever waits for the same request hears of it
             account.failed[type(error).__name__] += sum(key in self._under_way for key in missing)
             for key in missing:
                 future = self._under_way.pop(key, None)

@@ -127,7 +127,7 @@ class LiveRun:
         self.store = Store(self.run.store, writable=True)
         try:
             await self._begin()
-        except BaseException:
+        except BaseException:  # a Ctrl-C too: the store is closed and its lock let go of
             await self._end()
             raise
         return self

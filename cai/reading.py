@@ -52,7 +52,7 @@ class ReadRun:
         self.store = Store(run.store)
         try:
             self._choose()
-        except BaseException:
+        except BaseException:  # a Ctrl-C too: the store is closed
             self.store.close()
             raise
         self._plans: Mapping[str, RowPlan] = row_plans(self.inputs)

@@ -112,7 +112,7 @@ class LazyEngine:
                 self._known = self._settle(engine.identity)
                 if isinstance(engine, Guarded):
                     engine.hold_to(self._settle_fingerprint(engine.fingerprint))
-            except BaseException:
+            except BaseException:  # a Ctrl-C too: an open engine is not left behind
                 await engine.close()
                 raise
             self.context_tokens = engine.context_tokens

@@ -97,7 +97,7 @@ class VllmServer:
             key = self._key()
             await self._check_port()
             await self._check_vllm()
-        except BaseException:
+        except BaseException:  # a Ctrl-C too: no empty log is left behind
             if self._made_log:  # nothing was started, so there is nothing to read in it
                 self.log_path.unlink(missing_ok=True)
             raise
@@ -134,7 +134,7 @@ class VllmServer:
                 raise self._down(f"ended with code {ended.result()} before it answered")
             else:
                 raise self._down(f"did not answer within {self._serve.ready_timeout_s:g} s")
-        except BaseException:
+        except BaseException:  # a Ctrl-C too: the process is not left running
             await self.stop()
             raise
         finally:

@@ -102,7 +102,7 @@ class ServerEngine:
                 self.name, self._connection, self._section, self._encoder, self.context_tokens
             )
             self.fingerprint = await self._canaries.begin()
-        except BaseException:
+        except BaseException:  # a Ctrl-C too: its connections are closed
             await self.close()
             raise
         parts = (

@@ -85,7 +85,7 @@ def fork(published: Published, folder: Path) -> Forked:
     draft.mkdir(parents=True)
     try:
         notes = _make(published, RunFolder(draft.resolve()))
-    except BaseException:
+    except BaseException:  # a Ctrl-C too: no draft is left behind
         shutil.rmtree(draft, ignore_errors=True)
         raise
     draft.rename(folder)

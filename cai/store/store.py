@@ -93,7 +93,7 @@ class Store:
             self._end = self._ends.get(self._segment, 0)
             if writable:
                 self._file = self._open_segment()
-        except BaseException:
+        except BaseException:  # a Ctrl-C too: the lock is let go of
             self._unlock()
             raise
 
@@ -351,7 +351,7 @@ class Store:
                 self._enter(lines, number, offset)
             except asyncio.CancelledError:
                 raise
-            except BaseException as error:  # nobody else would hear of it
+            except BaseException as error:  # else whoever waits would wait for ever
                 if not isinstance(error, StoreError):
                     error = StoreError(f"The store {self.folder} cannot be written: {error}.", _GONE_ON)
                 self._failure = self._failure or error

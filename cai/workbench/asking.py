@@ -64,7 +64,7 @@ class Asking:
                 self.identities[name] = engine.identity
             self.ask = Ask(own, self.engines, self.identities, reuse)
             own.start()
-        except BaseException:
+        except BaseException:  # a Ctrl-C too: stores and engines that are open are closed
             await self._end()
             raise
         return self
