@@ -4,7 +4,7 @@
 preceded by a mark with its file and line, and a text that is placed is a mark with its number:
 `cai.template` reads them back out of what jinja2 renders. The marks are characters of a private
 area, which no template may contain. Filters are off, arithmetic is off, and a text can neither be
-cut nor compared. The dataset card's template (cai/publish/card.py) runs in the same sandbox, without tags.
+cut nor compared. The dataset card's template (cai/publish/card.py) is bounded alike, without tags.
 
 What this module does not know: what a skeleton is, which variables a template is given.
 """
@@ -86,7 +86,7 @@ class MessageTags(jinja2.ext.Extension):
         return [opening, *body, closing]
 
 
-class Sandbox(jinja2.sandbox.SandboxedEnvironment):
+class BoundedEnvironment(jinja2.sandbox.SandboxedEnvironment):
     """jinja2's sandbox for what people write: small ranges only, no arithmetic, loops that end.
 
     `options`: jinja2's, besides those that are set here.
@@ -127,8 +127,8 @@ class Sandbox(jinja2.sandbox.SandboxedEnvironment):
         raise jinja2.exceptions.SecurityError(f"arithmetic ({operator}) is switched off in templates")
 
 
-class SafeEnvironment(Sandbox):
-    """The sandbox of prompts: with message tags, without filters, tests limited to `defined` and the like."""
+class SafeEnvironment(BoundedEnvironment):
+    """What prompts are made in: with message tags, without filters, tests limited to `defined` and the like."""
 
     def __init__(self, loader: jinja2.BaseLoader) -> None:
         super().__init__(loader=loader, extensions=[MessageTags], cache_size=0)

@@ -25,7 +25,7 @@ def _down(tmp_path: Path) -> Path:
 
 def test_the_starter_s_placeholder_is_refused_before_anything_is_contacted(tmp_path: Path) -> None:
     assert cai("init", "mine", cwd=tmp_path).returncode == 0
-    for verb in ("run", "serve"):
+    for verb in ("run", "serve", "doctor"):
         began = time.monotonic()
         done = cai(verb, "mine/runs/first", cwd=tmp_path)
         assert done.returncode == 1

@@ -302,6 +302,8 @@ async def test_a_server_of_the_run_that_crashes_is_started_again_and_calls_wait_
     (tmp_path / "tokenizer").mkdir()
     engine = supervised(bench, tmp_path)
     await engine.open()
+    [told] = [record.getMessage() for record in caplog.records if "Starting vLLM" in record.getMessage()]
+    assert told.endswith(".log"), "whoever waits for it can read along"
     try:
         request = generate("hello")
         first = await engine.generate(request)

@@ -49,7 +49,7 @@ def status(
     if figures["unbalanced"]:
         raise RunError(
             f"The accounts of {figures['run']} do not balance: {'; '.join(figures['unbalanced'])}.",
-            f"`cai store {target} verify` looks for damage; without any this is a mistake of the program: report it.",
+            f"`cai store verify {target}` looks for damage; without any this is a mistake of the program: report it.",
         )
 
 

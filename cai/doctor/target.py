@@ -21,7 +21,7 @@ from cai.engine.fault_kinds import Status
 from cai.engine.kinds import LazyEngine, make_engine
 from cai.errors import InputError, RecipeError, RolesRefusedError, RunError
 from cai.frozen import load_inputs
-from cai.live import located
+from cai.live import located, refuse_placeholders
 from cai.prompting import load_prompts
 from cai.recipe import EngineSection, load_recipe
 from cai.run_folder import RunFolder
@@ -35,12 +35,13 @@ WAIT_S = 5.0
 
 @dataclass(frozen=True)
 class Target:
-    """One engine to be examined, and as what. `probes` None: it does not judge."""
+    """One engine to be examined, and as what. `probes` None: it does not judge; `run`: how a person names its run."""
 
     section: EngineSection
     date: str
     patient: Patient
     probes: Probes | None
+    run: str = "RUN"
 
 
 async def server_target(url: str, model: str, tokenizer: str, form: str) -> Target:
@@ -94,11 +95,12 @@ def recipe_targets(given: Path, engine: str) -> list[Target]:
     if not path.is_file():
         raise RunError(f"There is no recipe {path}.", "Give a run's folder, or the recipe in it.")
     recipe = load_recipe(path)
+    run = RunFolder(path.resolve().parent)
+    refuse_placeholders(recipe, run)
     if engine and engine not in recipe.engines:
         raise RecipeError(
             f"{path} has no engine {engine!r}{nearest(engine, recipe.engines)}.", "Name one with --engine."
         )
-    run = RunFolder(path.resolve().parent)
     inputs = load_inputs(recipe, run.path)
     probes = recipe_probes(recipe, run.path)
     found = []
@@ -110,7 +112,9 @@ def recipe_targets(given: Path, engine: str) -> list[Target]:
         section = located(declared, run).model_copy(
             update={} if waits else {"retry_s": min(WAIT_S, declared.retry_s)}
         )
-        found.append(Target(section, frozen_date(run.path, declared), patient, probes if judges else None))
+        found.append(
+            Target(section, frozen_date(run.path, declared), patient, probes if judges else None, run.shown)
+        )
     if not found:
         unused = engine and can_be_examined(recipe.engines[engine])
         raise RecipeError(
@@ -126,7 +130,7 @@ async def examine_target(target: Target) -> Diagnosis:
     engine = LazyEngine(
         patient.engine,
         section,
-        make=lambda: make_engine(patient.engine, section, target.date),
+        make=lambda: make_engine(patient.engine, section, target.date, target.run),
         settle=lambda identity: identity,
         known=None,
     )

@@ -200,4 +200,17 @@ class Breaker:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        """A watcher that ends by an error that nobody expects ends the engine: else callers would wait for ever."""
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _log.error("What watches the servers failed.", exc_info=error)
+            self.end(
+                EngineDownError(
+                    f"What watches the servers failed ({type(error).__name__}: {error}).",
+                    "That is a mistake of the program: report it. The same command goes on with the run.",
+                )
+            )

@@ -9,6 +9,7 @@ What this module does not know: how any kind works inside.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ from cai.request import Completion, GenerateRequest, ScoreRequest, Scores
 
 if TYPE_CHECKING:
     from cai.engine.serve import VllmServer
+
+_log = logging.getLogger("cai")
 
 
 def make_engine(name: str, section: EngineSection, date: str, run: str = "RUN") -> Engine:
@@ -105,6 +108,7 @@ class LazyEngine:
                     await self._serving.stop()
                 self._serving = server = VllmServer(self.section)
                 await server.start()
+                _log.warning("Starting vLLM for %s; its log goes to %s", self.section.model, server.log_path)
                 await server.wait_ready()
             engine = self._make()
             await engine.open()

@@ -27,7 +27,7 @@ from cai.publish.hub_values import metadata_mistakes, size_category
 from cai.publish.markdown_text import Markdown, code, placed, plain, table
 from cai.publish.rights import Finding, Statements, statements_of
 from cai.publish.scan import ScanReport
-from cai.template_syntax import Sandbox, failing_line
+from cai.template_syntax import BoundedEnvironment, failing_line
 
 if TYPE_CHECKING:
     from cai.publish.manifest import Change
@@ -227,8 +227,8 @@ def _changelog(changelog: Sequence[Change]) -> Markdown:
 # ---------------------------------------------------------------------- the template
 
 
-class _CardSandbox(Sandbox):
-    """The sandbox of cards: it reads no file, calls no method of a text, changes nothing, escapes what it places."""
+class _CardEnvironment(BoundedEnvironment):
+    """What cards are made in: it reads no file, calls no method of a text, changes nothing, escapes what it places."""
 
     intercepted_binops = frozenset(("*", "**", "%"))
 
@@ -251,7 +251,7 @@ def render(template: Path, pieces: Mapping[str, Any]) -> str:
         source = template.read_bytes()
         if len(source) > LARGEST_TEMPLATE_BYTES:
             raise TemplateError(f"{template} has {len(source):,} bytes.", "Is it the right file?")
-        text = _CardSandbox().from_string(source.decode("utf-8")).render(pieces)
+        text = _CardEnvironment().from_string(source.decode("utf-8")).render(pieces)
     except OSError as error:
         raise TemplateError(f"{template} cannot be read: {error.strerror}.", "Check the name.") from error
     except UnicodeDecodeError as error:

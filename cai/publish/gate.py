@@ -74,7 +74,7 @@ def _accounts(facts: CardFacts) -> Iterator[Finding]:
             True,
             f"The accounts do not balance: {'; '.join(facts.unbalanced)}.",
             f"Build the dataset and the comparison again (cai dataset {facts.run.shown}, cai report "
-            f"{facts.run.shown}); if that changes nothing, `cai store {facts.run.shown} verify` looks for damage.",
+            f"{facts.run.shown}); if that changes nothing, `cai store verify {facts.run.shown}` looks for damage.",
         )
 
 
@@ -151,7 +151,8 @@ def _doctor(facts: CardFacts) -> Iterator[Finding]:
             "judge-unproven",
             False,
             f"No known answers were put to {', '.join(unproven)} before the run.",
-            f"Type: cai doctor {facts.run.shown}",
+            f"`cai doctor {facts.run.shown}` tells now whether it is fit; push with --force judge-unproven then, and "
+            "say so as the --reason.",
         )
 
 
