@@ -54,25 +54,25 @@ def biases(human: Table, others: dict[str, NDArray[Any]]) -> tuple[Bias, ...]:
 
 def _bias(labeller: str, pairs: Table, label: NDArray[Any], given_human: bool = False) -> Bias:
     cluster = pairs["cluster"]
-    length = (pairs["first_characters"] - pairs["second_characters"]).astype(np.float64)
-    signs = [_difference(pairs, name) for name in _FEATURES]
-    shares = [_prefers(label, sign, cluster) for sign in signs]
-    unit = float(length.std())
-    names, columns = ["length"], [length / unit if unit else length]
-    names += _NAMES
-    columns += signs
-    if given_human:
-        names.append("human label")
-        columns.append(np.ones(len(pairs)))
+    names = ["length", *_NAMES, *(["human label"] if given_human else [])]
+    features = np.ones((len(pairs), len(names)))
+    features[:, 0] = pairs["first_characters"] - pairs["second_characters"]
+    unit = float(features[:, 0].std())
+    features[:, 0] /= unit or 1.0
+    for place, name in enumerate(_FEATURES, start=1):
+        features[:, place] = _difference(pairs, name)
+    longer, refusal, evasion, question = (
+        _prefers(label, np.sign(features[:, place]), cluster) for place in range(1 + len(_FEATURES))
+    )
     return Bias(
         labeller=labeller,
-        longer=_prefers(label, np.sign(length), cluster),
-        refusal=shares[0],
-        evasion=shares[1],
-        question=shares[2],
+        longer=longer,
+        refusal=refusal,
+        evasion=evasion,
+        question=question,
         regression_n=len(pairs),
         length_unit_characters=unit or None,
-        terms=terms(names, np.stack(columns, axis=1), label == FIRST, cluster),
+        terms=terms(names, features, label == FIRST, cluster),
     )
 
 

@@ -6,6 +6,7 @@ What this module does not know: files, where labels come from, how figures are s
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,21 +105,7 @@ def _recalibrations(forecast: Floats, happened: Bools, cluster: Ints, seed: int)
     if clusters < LEAST or happened.all() or not happened.any():
         return ()
     fold = regression.folds(cluster, seed, "recalibration")
-    odds = regression.logit(forecast)[:, None]
-    whole = regression.fit(odds, happened, cluster)
-    made = []
-    if whole is not None:
-
-        def temperature(fitted: Bools, applied: Bools) -> Floats:
-            found = regression.logistic(odds, happened, start=whole.coefficients, chosen=fitted)
-            slope = found[0] if found is not None else 1.0
-            return regression.sigmoid(odds[applied, 0] * slope)
-
-        half = Z * math.sqrt(float(whole.covariance[0, 0]))
-        value = float(whole.coefficients[0])
-        slope = Estimate(value, value - half, value + half, len(forecast))
-        after = regression.cross_fitted(fold, temperature)
-        made.append(_recalibration("temperature", forecast, after, happened, cluster, slope))
+    made = [*_tempered(forecast, happened, cluster, fold)]
 
     def isotonic(fitted: Bools, applied: Bools) -> Floats:
         return _rising(forecast[fitted], happened[fitted], forecast[applied])
@@ -128,15 +115,36 @@ def _recalibrations(forecast: Floats, happened: Bools, cluster: Ints, seed: int)
     return tuple(made)
 
 
+def _tempered(forecast: Floats, happened: Bools, cluster: Ints, fold: Ints) -> Iterator[Recalibration]:
+    """The recalibration by a temperature, where there is one."""
+    odds = regression.logit(forecast)[:, None]
+    whole = regression.fit(odds, happened, cluster)
+    if whole is None:
+        return
+    coefficients = whole.coefficients
+
+    def temperature(fitted: Bools, applied: Bools) -> Floats:
+        found = regression.logistic(odds, happened, start=coefficients, chosen=fitted)
+        slope = found[0] if found is not None else 1.0
+        return regression.sigmoid(odds[applied, 0] * slope)
+
+    half = Z * math.sqrt(float(whole.covariance[0, 0]))
+    value = float(coefficients[0])
+    slope = Estimate(value, value - half, value + half, len(forecast))
+    after = regression.cross_fitted(fold, temperature)
+    yield _recalibration("temperature", forecast, after, happened, cluster, slope)
+
+
 def _rising(known: Floats, happened: Bools, wanted: Floats) -> Floats:
     """The rising curve nearest to what happened, the same both ways round: it does not matter which
     response stands first. Kept away from 0 and 1 by one case in all that are known."""
     from scipy.optimize import isotonic_regression
 
-    places, code, counts = np.unique(
-        np.concatenate([known, 1 - known]), return_inverse=True, return_counts=True
-    )
+    both = np.concatenate([known, 1 - known])
+    places, code, counts = np.unique(both, return_inverse=True, return_counts=True)
+    del both
     told = np.bincount(code, weights=np.concatenate([happened, ~happened])) / counts
+    del code
     curve = isotonic_regression(told, weights=counts.astype(np.float64)).x
     least = 1 / (2 + len(known))
     made: Floats = np.interp(wanted, places, np.clip(curve, least, 1 - least))

@@ -31,6 +31,7 @@ from cai.compare.traces import ABSTAINED, Traces
 from cai.compare.verdict import verdict
 from cai.dataset.records import HARMFUL
 from cai.errors import RunError
+from cai.memory import give_back
 
 Figures = TypeVar("Figures")
 KINDS = ("human", "revised", "sampled")
@@ -48,6 +49,7 @@ def compare(dataset_folder: Path, planted: Mapping[str, Planted] | None = None) 
     settings = summary["settings"]
     seed, tie_threshold = int(settings["seed"]), float(settings["tie_threshold"])
     traces = read_traces(dataset_folder)
+    give_back()
     names = _judges(traces, settings.get("judges") or [])
     judge = names[0] if names else ""
     human = traces.part("human", judge)

@@ -97,8 +97,9 @@ def fit(features: Floats, label: Bools, cluster: Ints) -> Fit | None:
     probability = sigmoid(times(features, beta))
     off = label - probability
     sizes = np.bincount(cluster)
-    columns = range(features.shape[1])
-    sums = np.stack([np.bincount(cluster, weights=features[:, i] * off)[sizes > 0] for i in columns], axis=1)
+    sums = np.empty((int(np.count_nonzero(sizes)), features.shape[1]))
+    for place in range(features.shape[1]):
+        sums[:, place] = np.bincount(cluster, weights=features[:, place] * off)[sizes > 0]
     clusters, n = len(sums), len(label)
     if clusters < 2 or n <= features.shape[1]:
         return None

@@ -33,7 +33,7 @@ from cai.compare.traces import (
     Traces,
 )
 from cai.errors import RunError
-from cai.memory import give_back, give_back_large_arrays
+from cai.memory import give_back_large_arrays
 
 _LABELS = {"first": FIRST, "second": SECOND, "tie": TIE, None: ABSTAINED}
 _PAIR = "feedback.list.element."
@@ -97,9 +97,7 @@ def read_traces(dataset_folder: Path) -> Traces:
             reading.add_pairs(file.read_row_group(group, columns=_PAIR_COLUMNS))
             reading.add_revisions(file.read_row_group(group, columns=_REVISION_COLUMNS))
             reading.add_harm(file.read_row_group(group, columns=_HARM_COLUMNS))
-    made = reading.made(groups)
-    give_back()
-    return made
+    return reading.made(groups)
 
 
 class _Growing:

@@ -51,9 +51,11 @@ class Bands:
 
     def __init__(self, signatures: Signatures) -> None:
         self._signatures = signatures
-        keys = _keys(signatures)
-        self._order = np.argsort(keys, axis=1, kind="stable").astype(np.int32)
-        self._keys = np.take_along_axis(keys, self._order, axis=1)
+        self._keys = _keys(signatures)
+        self._order = np.empty(self._keys.shape, np.int32)
+        for keys, order in zip(self._keys, self._order, strict=True):
+            order[:] = np.argsort(keys, kind="stable")
+            keys[:] = keys[order]
 
     def near(self, signatures: Signatures, least: float) -> list[list[int]]:
         """For each of these signatures the numbers, ascending, of the sets that share a band with it
@@ -76,6 +78,7 @@ class Bands:
 
 def _keys(signatures: Signatures) -> NDArray[np.uint64]:
     """One number for each band of each signature, (BANDS, signatures)."""
-    bands = signatures.reshape(-1, BANDS, BAND_ROWS).astype(np.uint64)
-    made: NDArray[np.uint64] = (bands * _MIX).sum(axis=2, dtype=np.uint64)
-    return np.ascontiguousarray(made.T)
+    made = np.zeros((BANDS, len(signatures)), np.uint64)
+    for place in range(SIGNATURE):
+        made[place // BAND_ROWS] += signatures[:, place] * _MIX[place % BAND_ROWS]
+    return made

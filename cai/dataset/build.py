@@ -71,6 +71,7 @@ def build_dataset(
             for item in items:
                 _add(item, making, summary, files, store)
         give_back()  # what writers held
+        store.let_go()
         _withhold(folder, files, making, summary)
         text = orjson.dumps(summary.as_json(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         (folder / "summary.json").write_bytes(text)

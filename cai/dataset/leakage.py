@@ -17,7 +17,7 @@ Source: Broder 1997 (resemblance of documents).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
@@ -84,8 +84,8 @@ class _Prompt:
     row_id: str
     split: str
     line: int | None
-    exact: str
-    begins: tuple[str, ...]
+    exact: bytes
+    begins: tuple[bytes, ...]
     hashes: Hashes
 
 
@@ -102,9 +102,8 @@ def find_leaks(traces: Path, splits: Sequence[str]) -> Leaks:
     continued: set[int] = set()
     trained = held_out = 0
     waiting = _prompts(traces, others)
-    while chunk := list(islice(waiting, PROMPTS_AT_ONCE)):
-        held_out += len(chunk)
-        index = _Index(chunk)
+    while index := _Index(islice(waiting, PROMPTS_AT_ONCE)):
+        held_out += len(index)
         trained = 0
         asked = _prompts(traces, trains)
         while prompts := list(islice(asked, _TOGETHER)):
@@ -127,11 +126,23 @@ def is_train(split: str) -> bool:
 class _Index:
     """Held-out prompts, found by exact digest or by likeness."""
 
-    def __init__(self, prompts: list[_Prompt]) -> None:
-        self._prompts = prompts
-        self._exact = {prompt.exact: prompt for prompt in reversed(prompts)}
-        self._begins = frozenset(begun for prompt in prompts for begun in prompt.begins)
-        self._near = Bands(_signatures(prompts))
+    def __init__(self, prompts: Iterable[_Prompt]) -> None:
+        self._places: list[tuple[str, str, int | None]] = []
+        self._exact: dict[bytes, int] = {}
+        self._begins: set[bytes] = set()
+        hashes, signatures, self._starts = bytearray(), bytearray(), [0]
+        for number, prompt in enumerate(prompts):
+            self._places.append((prompt.row_id, prompt.split, prompt.line))
+            self._exact.setdefault(prompt.exact, number)
+            self._begins.update(prompt.begins)
+            hashes += prompt.hashes.tobytes()
+            signatures += signature(prompt.hashes).tobytes()
+            self._starts.append(len(hashes) // 4)
+        self._hashes = np.frombuffer(hashes, np.uint32)
+        self._near = Bands(np.frombuffer(signatures, np.uint32).reshape(-1, SIGNATURE))
+
+    def __len__(self) -> int:
+        return len(self._places)
 
     def likes(self, prompts: list[_Prompt]) -> Iterator[tuple[_Prompt, Leak | None]]:
         """Each prompt with the held-out one that is most like it, the first of equals; None: none is.
@@ -142,25 +153,27 @@ class _Index:
         near = iter(self._near.near(_signatures(others), NEAR - SLACK))
         for prompt in prompts:
             same = self._exact.get(prompt.exact)
-            leak = self._nearest(prompt, next(near)) if same is None else _leak(prompt, same, "exact", 1.0)
-            yield prompt, leak
+            if same is None:
+                yield prompt, self._nearest(prompt, next(near))
+            else:
+                yield prompt, self._leak(prompt, same, "exact", 1.0)
 
     def _nearest(self, prompt: _Prompt, numbers: list[int]) -> Leak | None:
         """The most alike of the prompts of these numbers."""
         best: tuple[float, int] | None = None
         for number in numbers:
-            similarity = _similarity(prompt.hashes, self._prompts[number].hashes)
+            own = self._hashes[self._starts[number] : self._starts[number + 1]]
+            similarity = _similarity(prompt.hashes, own)
             if similarity >= NEAR and (best is None or similarity > best[0]):
                 best = (similarity, number)
-        return None if best is None else _leak(prompt, self._prompts[best[1]], "near", best[0])
+        return None if best is None else self._leak(prompt, best[1], "near", best[0])
+
+    def _leak(self, prompt: _Prompt, like: int, kind: str, similarity: float) -> Leak:
+        return Leak(prompt.row_id, prompt.line, *self._places[like], kind, similarity)
 
     def goes_on(self, prompt: _Prompt) -> bool:
         """Whether the prompt begins with a held-out one, or a held-out one with it."""
         return prompt.exact in self._begins or any(begun in self._exact for begun in prompt.begins)
-
-
-def _leak(prompt: _Prompt, like: _Prompt, kind: str, similarity: float) -> Leak:
-    return Leak(prompt.row_id, prompt.line, like.row_id, like.split, like.line, kind, similarity)
 
 
 def _signatures(prompts: list[_Prompt]) -> Signatures:
@@ -193,7 +206,7 @@ def _prompt(row: dict[str, Any], split: str) -> _Prompt:
     begins = [
         place for place, (role, _) in enumerate(turns, start=1) if role == "user" and place < len(turns)
     ]
-    *begun, exact = (digest("cai.prompt.v1", turns[:end]) for end in (*begins, len(turns)))
+    *begun, exact = (bytes.fromhex(digest("cai.prompt.v1", turns[:end])) for end in (*begins, len(turns)))
     return _Prompt(row["row_id"], split, row["line"], exact, tuple(begun), word_runs(words))
 
 

@@ -15,6 +15,7 @@ What this module does not know: what a record holds.
 
 from __future__ import annotations
 
+import mmap
 import os
 import sys
 from bisect import bisect_left
@@ -57,6 +58,11 @@ class _Table:
         if sys.byteorder == "little":
             self._high = _bytes(self.high).cast("Q")
         self._rest = _bytes(self.rest)
+
+    def let_go(self) -> None:
+        """Have nothing of it in memory until it is used again."""
+        for mapped in (self.high, self.rest):
+            mapped._mmap.madvise(mmap.MADV_DONTNEED)
 
     def find(self, high: int, low: int) -> Place | None:
         keys = self._high
@@ -106,6 +112,11 @@ class Index:
         if found != crc:
             raise ValueError(f"the table {name} is damaged")
         return _Table(self._folder / name, crc)
+
+    def let_go(self) -> None:
+        """Have no table in memory until it is used again; nothing is lost but time."""
+        for table in self._tables:
+            table.let_go()
 
     def forget(self) -> None:
         """Drop everything, so that the segments are scanned from their beginnings."""

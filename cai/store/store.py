@@ -263,6 +263,10 @@ class Store:
                             content = orjson.loads(line[begin:])
                             yield Record(content["digest"], content["answer"], content["labels"])
 
+    def let_go(self) -> None:
+        """Give back the memory that the index has taken, by someone who asks nothing for a while."""
+        self._index.let_go()
+
     # ------------------------------------------------------------------ writing
 
     def put(self, digest: str, answer: dict[str, Any], labels: dict[str, Any]) -> None:
