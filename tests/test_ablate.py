@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from cai.cli import _verbs, app
+from cai.errors import RunError
 from cai.workbench.ablate import OpinionTable, ablate
+from tests.published_tree import worked
+from tests.toy_source import write_run
 
 NAN = float("nan")
 
@@ -80,3 +87,38 @@ def test_ties_are_neither_for_nor_against() -> None:
     made = ablate(_table([[0.52, 0.5]], tie_threshold=0.05))
     assert made.agreement.n == 0
     assert made.matrix[0][1] is None
+
+
+def test_weights_count_where_the_recipe_names_a_constitution_by_its_path(tmp_path: Path) -> None:
+    alone = []
+    for name in ("own", "principles/own.yaml"):
+        run = write_run(tmp_path / name.replace("/", "-"), rows=16)
+        (run / "recipe.yaml").write_text(
+            (run / "recipe.yaml").read_text().replace('"*": own', f'"*": {name}')
+        )
+        path = run / "principles" / "own.yaml"
+        path.write_text(path.read_text().replace("id: p0", "id: p0\n    weight: 50"))
+        made = _ablated(worked(run))
+        alone.append(made["principles"][0]["changed"]["value"])
+        assert made["principles"][1]["changed"]["value"] == 0, "p0 alone decides"
+    assert alone[0] == alone[1] > 0
+
+
+def test_a_dataset_of_another_generation_is_not_taken_apart_by_the_weights_of_this_one(
+    tmp_path: Path,
+) -> None:
+    run = worked(write_run(tmp_path, rows=6))
+    summary = run / "dataset" / "summary.json"
+    summary.write_bytes(summary.read_bytes().replace(b'"generation": "', b'"generation": "0'))
+    with pytest.raises(RunError, match="the run has gone on to"):
+        _ablated(run)
+
+
+def _ablated(run: Path) -> dict[str, Any]:
+    if not app.registered_commands:
+        _verbs()
+    result = CliRunner().invoke(app, ["principles", "ablate", str(run), "--json"])
+    if result.exception is not None:
+        raise result.exception
+    (made,) = json.loads(result.stdout)
+    return dict(made)

@@ -319,12 +319,19 @@ def ablate(
     summary = run.dataset / "summary.json"
     if not summary.is_file():
         raise RunError(f"The run {run.name} has no dataset yet.", f"Type: cai dataset {target}")
-    settings = json.loads(summary.read_text("utf-8"))["settings"]
+    built = json.loads(summary.read_text("utf-8"))
+    settings = built["settings"]
     with ReadRun(run) as read:
+        if built["generation"] != read.generation.digest:  # other judgements, under other weights maybe
+            raise RunError(
+                f"The dataset of {run.name} is of generation {built['generation'][:12]}, the run has gone on to "
+                f"{read.generation.digest[:12]}.",
+                f"Type: cai dataset {target}",
+            )
         feedback = read.recipe.feedback
         weights = {
-            name: {principle.id: principle.weight for principle in constitution.principles}
-            for name, constitution in read.inputs.constitutions.items()
+            constitution.name: {principle.id: principle.weight for principle in constitution.principles}
+            for constitution in read.inputs.constitutions.values()
         }
         judge = read.recipe.judges()[0]
     tables = opinion_tables(
