@@ -28,6 +28,14 @@ def shipped(name: str) -> Path:
     raise InputError(f"This installation lacks {name}.", "Install cai again.")
 
 
+def at_home(name: str) -> Path:
+    """The path of a name, `~` as a person's own folder; a name of nobody's folder stands for itself."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # no such user
+        return Path(name)
+
+
 def find(name: str, beside: Path | None, kind: str = "", suffix: str = "") -> Path:
     """Find a file or folder that a recipe names.
 
@@ -37,7 +45,7 @@ def find(name: str, beside: Path | None, kind: str = "", suffix: str = "") -> Pa
     project's folder (the one that holds `runs/`), and in the package.
     Raises: InputError, naming the places tried.
     """
-    given = Path(name).expanduser()
+    given = at_home(name)
     usual = Path(kind) / (name if not suffix or given.suffix == suffix else f"{name}{suffix}")
     candidates = [given] if given.is_absolute() else []
     if beside is not None and not given.is_absolute():

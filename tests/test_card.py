@@ -58,6 +58,17 @@ def html(text: str) -> str:
     return str(MarkdownIt("gfm-like", {"html": True, "linkify": False}).render(text.split("---\n", 2)[2]))
 
 
+def test_a_constitution_that_the_recipe_names_by_its_path_is_shown_with_its_rows(made: Read) -> None:
+    facts = made.facts
+    own = facts.constitutions["own"]
+    named = {"harmless-*": "rules/own.yaml", "*": "own"}
+    recipe = facts.recipe.model_copy(update={"constitutions": named})
+    facts = replace(facts, recipe=recipe, constitutions=dict.fromkeys(["rules/own.yaml", "own"], own))
+    text = card(facts, REPO, made.statements)
+    assert "for subsets `harmless-*`." in text
+    assert "for all other rows." in text
+
+
 # ---------------------------------------------------------------------- metadata
 
 

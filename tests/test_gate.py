@@ -21,6 +21,7 @@ from cai.errors import PublishError, RecipeError
 from cai.publish import facts as facts_module
 from cai.publish.gate import findings
 from cai.publish.hub_values import is_repository, licences, metadata_mistakes, size_category
+from cai.publish.prepare import prepare
 from cai.publish.rights import Statements, statements_of, unlicensed
 from cai.publish.terms import load_families, terms_of
 from cai.publish.tree import published_files
@@ -313,6 +314,22 @@ def test_an_unknown_model_blocks_until_its_terms_are_stated(read_sound: Read) ->
     assert "Its name resembles Llama 3.1." in found[0].what
     stated = replace(read_sound.statements, terms={"x/*": "Its page allows it."})
     assert not any(item.blocks for item in findings(facts, stated))
+
+
+def test_terms_of_the_recipe_come_before_those_of_the_command_line(sound: Path) -> None:
+    with ReadRun(open_run(sound)) as reading:
+        said = replace(read(sound).statements, terms={"M*": "By the recipe.", "x": "Of another."})
+        made = prepare(reading, "org/name", said, terms="By hand.")
+        plain = prepare(reading, "org/name", replace(said, terms={"x": "Of another."}), terms="By hand.")
+    assert terms_of("m", (), made.statements.terms).stated == "By the recipe."
+    assert terms_of("m", (), plain.statements.terms).stated == "By hand."
+
+
+def test_no_remedy_forces_what_cannot_be_forced(read_sound: Read, sound: Path) -> None:
+    for item in read_sound.found:
+        forced = re.findall(r"--force ([a-z-]+)", item.do)
+        with ReadRun(open_run(sound)) as reading:
+            prepare(reading, "org/name", read_sound.statements, forced=dict.fromkeys(forced, "why"))
 
 
 def test_terms_that_forbid_training_are_told_and_block_nothing(read_sound: Read) -> None:

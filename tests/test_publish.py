@@ -33,6 +33,7 @@ from cai.cli import _verbs, app
 from cai.engine.fingerprint import Fingerprint
 from cai.errors import CaiError
 from cai.frozen import generation_of, load_inputs
+from cai.publish.facts import read_facts
 from cai.publish.file import PublishedFile
 from cai.publish.portable import portable
 from cai.publish.prepare import prepare
@@ -459,6 +460,8 @@ def test_how_a_server_was_started_travels_without_what_is_the_machines_own() -> 
                 "arguments": [
                     "--max-model-len", "8192", "--api-key", "sk-1", "--download-dir", "/models",
                     "--tokenizer-mode", "auto", "--max-num-batched-tokens", "512", "--port=81",
+                    "--lora-modules", "sql=/home/me/lora", "--speculative-config", '{"model": "/home/me/draft"}',
+                    "--data-parallel-address", "head-node", "--kv-transfer-config", '{"kv": "10.0.0.7"}',
                 ],
             },
         }
@@ -473,6 +476,27 @@ def test_how_a_server_was_started_travels_without_what_is_the_machines_own() -> 
         "--max-model-len", "8192", "--tokenizer-mode", "auto", "--max-num-batched-tokens", "512",
     ]  # fmt: skip
     assert (made.serve.python, made.serve.host) == (None, "127.0.0.1")
+
+
+def test_a_file_whose_name_could_not_be_fetched_again_is_not_published(run: Path) -> None:
+    shutil.copytree(ROOT / "prompts", run / "prompts")
+    part = run / "prompts" / "conversation.j2"
+    part.rename(part.with_name("talk: all.j2"))
+    for path in (run / "prompts").glob("*.j2"):
+        path.write_text(path.read_text().replace('"conversation.j2"', '"talk: all.j2"'))
+    worked(run)
+    with ReadRun(open_run(run)) as read, pytest.raises(CaiError, match=r"talk: all\.j2' has a name"):
+        published_files(read)
+
+
+def test_templates_of_both_forms_are_told_apart_where_they_include_files_of_one_name(run: Path) -> None:
+    edited(run, engines__base={"kind": "scripted", "model": "b", "form": "completion", "script": "script.py"})
+    edited(run, roles={"revise": "base"})
+    worked(run)
+    with ReadRun(open_run(run)) as read:
+        told = read_facts(read, ask_hub=False).templates
+    for name in ("conversation.j2", "base/conversation.j2"):
+        assert told[name] == (ROOT / "prompts" / name).read_text()
 
 
 def test_the_published_recipe_has_the_generation_and_the_engines_of_the_original(

@@ -457,6 +457,11 @@ def test_a_folder_without_a_manifest_of_ours_is_refused(wrong: bytes | None, pub
         fetch(str(published))
 
 
+def test_a_name_under_nobody_s_home_is_told_as_one_that_is_not_there() -> None:
+    with pytest.raises(PublishError, match="There is no folder ~nobody-at-all/data"):
+        fetch("~nobody-at-all/data")
+
+
 def test_a_manifest_whose_generation_is_a_path_is_refused(published: Path) -> None:
     manifest = orjson.loads((published / "cai.json").read_bytes())
     (published / "cai.json").write_bytes(orjson.dumps({**manifest, "generation": "../../x"}))

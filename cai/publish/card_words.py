@@ -302,12 +302,15 @@ def _addressed(model: ModelFacts) -> str:
 
 def constitutions(facts: CardFacts) -> list[dict[str, Any]]:
     """Each constitution, with every form of every principle."""
-    return [_constitution(facts, item) for item in facts.constitutions.values()]
+    return [_constitution(facts, name, item) for name, item in facts.constitutions.items()]
 
 
-def _constitution(facts: CardFacts, item: Constitution) -> dict[str, Any]:
-    patterns = [pattern for pattern, name in facts.recipe.constitutions.items() if name == item.name]
-    rows = "all rows" if patterns == ["*"] else f"subsets {', '.join(word(pattern) for pattern in patterns)}"
+def _constitution(facts: CardFacts, name: str, item: Constitution) -> dict[str, Any]:
+    """One of them; `name`: as the recipe calls it, by path maybe."""
+    patterns = [pattern for pattern, named in facts.recipe.constitutions.items() if named == name]
+    rows = f"subsets {', '.join(word(pattern) for pattern in patterns)}"
+    if patterns == ["*"]:  # the first pattern that fits counts
+        rows = "all rows" if next(iter(facts.recipe.constitutions)) == "*" else "all other rows"
     count = f"{len(item.principles):,} principle{'s' if len(item.principles) != 1 else ''}"
     licence = plain(item.licence) if item.licence else "not stated"
     return {

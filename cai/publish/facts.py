@@ -273,10 +273,13 @@ def _comparison_wrong(comparison: Comparison | None, summary: Mapping[str, Any])
 
 
 def _templates(run: ReadRun) -> dict[str, str]:
+    """By name; what a template of the completion form includes stands in `base/`, as it lies on disk."""
     found = {}
-    for prompts in run.inputs.prompts.values():
+    for form, prompts in run.inputs.prompts.items():
         for template in prompts.templates.values():
-            found.update(dict(template.sources))
+            for name, text in template.sources.items():
+                own = form == "completion" and "/" not in name
+                found[f"base/{name}" if own else name] = text
     return dict(sorted(found.items()))
 
 

@@ -16,15 +16,16 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 from cai import __version__
 from cai.errors import HubError, InputError, PublishError
-from cai.publish.file import CARD, MANIFEST
+from cai.publish.file import CARD, MANIFEST, is_plain
 from cai.publish.hub import Hub
 from cai.publish.manifest import Manifest, read_manifest
 from cai.recipe import Recipe, load_recipe
+from cai.shipped import at_home
 
 What = Literal["all", "run"]
 """All that was published, or only what a run is made of (`USED`)."""
@@ -34,7 +35,6 @@ USED = ("run/", "review/")
 
 SHOWN = 5
 _REPO = re.compile(r"^[\w][\w.-]*/[\w][\w.-]*$")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _OF_THE_HUB = (".gitattributes", ".gitignore")
 _DIGEST = re.compile(r"[0-9a-f]{32}")
 
@@ -80,7 +80,7 @@ def fetch(
 
     Raises: PublishError for what is not as it was published; HubError where the Hub cannot be asked.
     """
-    folder = Path(given).expanduser()
+    folder = at_home(given)
     commit = ""
     if folder.is_dir():
         if revision is not None:
@@ -135,9 +135,7 @@ def _no_manifest(given: str) -> PublishError:
 
 def _refuse_unsafe(path: str, where: str) -> None:
     """Raises: PublishError for a path that could lead out of the folder."""
-    parts = path.split("/")
-    plain = all(part not in ("", ".", "..") for part in parts)
-    if not plain or "\\" in path or ":" in path or _CONTROL.search(path) or PurePosixPath(path).is_absolute():
+    if not is_plain(path):
         raise PublishError(
             f"{where} names a file {path!r}, which is no plain path inside it.",
             "Do not use it; tell whoever published it.",

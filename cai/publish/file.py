@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,15 @@ from pathlib import Path
 CARD = "README.md"
 MANIFEST = "cai.json"
 _CHUNK = 1 << 20
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def is_plain(path: str) -> bool:
+    """Whether a path stays inside its folder on every machine; what is fetched may have no other."""
+    parts = path.split("/")
+    return all(part not in ("", ".", "..") for part in parts) and not (
+        "\\" in path or ":" in path or _CONTROL.search(path)
+    )
 
 
 @dataclass(frozen=True)

@@ -151,8 +151,7 @@ def _doctor(facts: CardFacts) -> Iterator[Finding]:
             "judge-unproven",
             False,
             f"No known answers were put to {', '.join(unproven)} before the run.",
-            f"`cai doctor {facts.run.shown}` tells now whether it is fit; push with --force judge-unproven then, and "
-            "say so as the --reason.",
+            f"It stops no push, and the card says so; `cai doctor {facts.run.shown}` tells you whether it is fit.",
         )
 
 

@@ -27,10 +27,16 @@ HERE = "http://127.0.0.1:8000"
 """Stands for every server's address."""
 
 _PRIVATE_FLAG = re.compile(
-    r"(^|[-_])(key|keys|keyfile|certfile|token|password|passwd|secret|credentials?|host|port|headers?)($|[-_])",
+    r"(^|[-_])(key|keys|keyfile|certfile|token|password|passwd|secret|credentials?|host|port|address|addr|ip|headers?)($|[-_])",
     re.IGNORECASE,
 )
 
+
+_WITHIN = re.compile(r"""[=:,;"'\[{(\s](/[^/\s]|~|\.\.?[\\/]|\\\\|[A-Za-z]:[\\/]|file:)""")
+"""A path that a value holds behind something else: `name=/path`, JSON."""
+
+_NUMBERED = re.compile(r"(?<![0-9.])[0-9]{1,3}(\.[0-9]{1,3}){3}(?![0-9.])")
+"""A machine's address in numbers."""
 
 _PATH = re.compile(r"(/[^/\s]+/|~/|[A-Za-z]:\\|file:)")
 """What is a path for sure, wherever it stands: text may begin with a slash too."""
@@ -116,7 +122,8 @@ def _serve(section: ServeSection, name: str, notes: list[str]) -> ServeSection:
     left_out: list[str] = []
     for flag in _flags(section.arguments):
         private = _PRIVATE_FLAG.search(flag[0].partition("=")[0]) or any(
-            says_where(value) or "://" in value for value in [*flag[1:], flag[0].partition("=")[2]]
+            says_where(value) or "://" in value or _WITHIN.search(value) or _NUMBERED.search(value)
+            for value in [*flag[1:], flag[0].partition("=")[2]]
         )
         if private:
             left_out.append(flag[0].partition("=")[0])

@@ -107,7 +107,8 @@ def prepare(
     facts = read_facts(run, statements.source)
     if terms is not None:
         models = [model.section.model for model in facts.models]
-        statements = replace(statements, terms={**dict.fromkeys(models, terms), **statements.terms})
+        more = {model: terms for model in models if model not in statements.terms}
+        statements = replace(statements, terms={**statements.terms, **more})  # patterns of the recipe first
     scanned = scan(run.run.dataset)
     found = findings(facts, statements, scanned)
     forced = forced or {}

@@ -18,7 +18,7 @@ What this module does not know: the card, the Hub, what a reader does with the f
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ import orjson
 
 from cai.engine.fingerprint import read_fingerprint
 from cai.errors import PublishError
-from cai.publish.file import PublishedFile
+from cai.publish.file import PublishedFile, is_plain
 from cai.publish.portable import Portable, portable, says_where
 from cai.publish.with_store import store_files
 from cai.reading import ReadRun
@@ -53,10 +53,21 @@ def published_files(
     files += [*_recipe(run, recipe), *_frozen(run, recipe.recipe), *_engines(run, recipe.recipe)]
     if run.run.noise.is_file():
         files.append(PublishedFile("run/noise.json", run.run.noise))
+    _refuse_odd(files)
     if with_store:
         assert place is not None, "the store's files need a place"
         files += store_files(run, place, told)
     return sorted(files, key=lambda file: file.path)
+
+
+def _refuse_odd(files: Iterable[PublishedFile]) -> None:
+    """A name that whoever fetches it would refuse, so that nothing could be made again. Raises: PublishError."""
+    for file in files:
+        if not is_plain(file.path):
+            raise PublishError(
+                f"{file.path!r} has a name that does not stand for the same file everywhere.",
+                "Rename that file without : and \\, and what names it, and run again: answers are kept.",
+            )
 
 
 def _dataset(run: ReadRun) -> Iterator[PublishedFile]:
