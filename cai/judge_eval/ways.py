@@ -185,7 +185,7 @@ class Ways:
         wished = self._wish.principles
         if wished is None:
             return None if self.feedback.principles == "all" else self.feedback.principles
-        if wished != "all" and not (wished.isdigit() and int(wished) > 0):
+        if wished != "all" and not (wished.isdecimal() and int(wished) > 0):
             raise InputError(
                 f"{wished!r} is no number of principles.", "Give --principles all, or a number from 1."
             )
