@@ -24,7 +24,7 @@ import orjson
 from cai.digest import digest
 from cai.fates import Outcomes
 from cai.outcome import outcome_digest
-from cai.store import Record, Store
+from cai.store import Damage, Record, Store
 
 COUNTED = ("answers", "too_long", "prompt_tokens", "completion_tokens", "reasoning_tokens")
 """Of each stage: answers, those among them that say that a prompt did not fit (no model has read it), and tokens."""
@@ -91,9 +91,12 @@ class _Kept:
                 said: dict[str, Any] = orjson.loads(found["said"].tobytes())
                 digests, codes = found["digests"].tobytes(), found["codes"].astype(np.uint32)
             after = {int(number): int(end) for number, (end, _) in said["ends"].items()}
+            damaged = [Damage(*place) for place in said["damaged"]]
             same = all(self._store.tail(int(n), end) == tail for n, (end, tail) in said["ends"].items())
             if said["key"] != self._key or not same:
                 return {}
+            for damage in damaged:
+                self._store.notice(damage)
             outcomes = accounts.outcomes
             outcomes.patterns = {
                 (excluded, shortened, tuple((kind, tuple(labels)) for kind, labels in pairs)): code
@@ -114,6 +117,7 @@ class _Kept:
             "patterns": list(accounts.outcomes.patterns),
             "stages": accounts.stages,
             "records": accounts.records,
+            "damaged": [(item.segment, item.offset, item.length) for item in self._store.damage],
         }
         draft: Path = self._path.with_name(f".accounts-{os.getpid()}")
         try:

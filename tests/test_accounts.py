@@ -197,6 +197,21 @@ def test_a_store_that_was_counted_is_not_walked_again(
     assert len(read) == 2
 
 
+def test_damage_that_one_walk_met_is_told_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cai.accounts.WORTH_KEEPING", 1)
+    with Store(tmp_path, writable=True) as store:
+        for number in range(5):
+            put(store, number, f"row {number}", 0.9)
+    segment = tmp_path / "segment-000001.jsonl"
+    segment.write_bytes(segment.read_bytes().replace(b"row 2", b"row X", 1))
+    for _ in range(2):
+        with Store(tmp_path) as store:
+            assert accounts_of(store, "g", ("human",), 0.1).records == 9
+            assert len(store.damage) == 1
+
+
 def test_a_broken_balance_is_told() -> None:
     outcomes = [{"row": str(n), "excluded": None, "feedback": [pair("human", 0.9)]} for n in range(3)]
     fates = fates_of(outcomes, [], 2, ("human",), 0.0)

@@ -9,6 +9,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,17 @@ def test_damage_under_an_index_is_seen_when_the_record_is_read(tmp_path: Path) -
         assert len(store.damage) == 1
 
 
+def test_a_walk_over_the_store_notices_what_it_leaves_out(tmp_path: Path) -> None:
+    _fill(tmp_path, 10)
+    path = tmp_path / "segment-000001.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"answer 4", b"answer X"))
+    with Store(tmp_path) as store:
+        assert store.damage == []  # the index does not know it
+        assert len(list(store.records())) == 9
+        [damage] = store.damage
+    assert b"answer X" in path.read_bytes()[damage.offset : damage.offset + damage.length]
+
+
 def test_segments_roll_and_all_are_read(tmp_path: Path) -> None:
     _fill(tmp_path, 100, segment_bytes=500)
     assert len(list(tmp_path.glob("segment-*.jsonl"))) > 5
@@ -138,6 +151,37 @@ async def test_synced_means_on_disk(tmp_path: Path) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("written", [False, True])
+async def test_a_commit_that_is_cancelled_loses_nothing_and_nobody_waits_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: bool
+) -> None:
+    """A Ctrl-C that ends every task at once ends the background commit too, at any moment of it."""
+    plain = os.fsync
+    writing = threading.Event()
+
+    def slow(file: int) -> None:
+        writing.set()
+        time.sleep(0.2)
+        plain(file)
+
+    store = Store(tmp_path, writable=True)
+    monkeypatch.setattr("cai.store.store.os.fsync", slow)
+    store.start()
+    store.put(KEYS[0], {"text": "under way"}, {})
+    await asyncio.sleep(0.01)
+    if written:
+        assert await asyncio.to_thread(writing.wait, 5)
+        store.put(KEYS[1], {"text": "came meanwhile"}, {})
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    async with asyncio.timeout(5):
+        await store.stop()
+    store.close()
+    with Store(tmp_path) as reader:
+        assert KEYS[0] in reader
+        assert (KEYS[1] in reader) is written
+
+
 async def test_a_full_disk_is_an_error_and_keeps_what_was_there(tmp_path: Path) -> None:
     _fill(tmp_path, 10)
     store = Store(tmp_path, writable=True)
@@ -169,6 +213,31 @@ def test_the_index_finds_everything_across_many_tables(tmp_path: Path) -> None:
     assert len(again) == 3000
     assert all(again.find(key) == (1 + i % 3, i, 7) for i, key in enumerate(keys))
     assert again.find(bytes(16)) is None
+
+
+def test_an_index_whose_tables_are_merged_while_it_is_opened_is_opened_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Index(tmp_path, writable=True)
+    keys = [bytes.fromhex(digest("index", i)) for i in range(100)]
+    for i, key in enumerate(keys):
+        writer.add(key, (1, i, 7))
+        if i == 49:
+            writer.save({1: i})
+    plain = Index._open
+    opened: list[str] = []
+
+    def merged_meanwhile(self: Index, name: str, crc: int) -> object:
+        if not opened:
+            writer.save({1: 99})
+        opened.append(name)
+        return plain(self, name, crc)
+
+    monkeypatch.setattr(Index, "_open", merged_meanwhile)
+    reader = Index(tmp_path, writable=False)
+    assert len(opened) == 2
+    assert reader.covered == {1: 99}
+    assert all(reader.find(key) == (1, i, 7) for i, key in enumerate(keys))
 
 
 def test_a_damaged_index_is_made_again(tmp_path: Path) -> None:

@@ -30,6 +30,9 @@ import orjson
 
 RECENT = 50_000
 MERGED_MAX = 2_000_000
+OPENINGS = 5
+"""So often a reader begins anew when the writer has replaced tables that it was about to open."""
+
 _REST = np.dtype([("low", "<u8"), ("segment", "<u4"), ("length", "<u4"), ("offset", "<u8")])
 _ENTRY = Struct("<QIIQ")
 
@@ -94,15 +97,20 @@ class Index:
         return len(self._recent) + sum(table.count for table in self._tables)
 
     def _load(self) -> None:
-        try:
-            saved = orjson.loads((self._folder / "covered.json").read_bytes())
-            state = saved["state"]
-            if saved["crc"] != crc32(orjson.dumps(state)):
-                raise ValueError("the index's state is damaged")
-            self._tables = [self._open(name, crc) for name, crc in state["tables"]]
-            self.covered = {int(number): int(end) for number, end in state["covered"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            self._tables, self.covered = [], {}  # derived: made again from the segments
+        for _ in range(OPENINGS):
+            try:
+                saved = orjson.loads((self._folder / "covered.json").read_bytes())
+                state = saved["state"]
+                if saved["crc"] != crc32(orjson.dumps(state)):
+                    raise ValueError("the index's state is damaged")
+                self._tables = [self._open(name, crc) for name, crc in state["tables"]]
+                self.covered = {int(number): int(end) for number, end in state["covered"].items()}
+                return
+            except FileNotFoundError:
+                continue  # the writer has merged tables since: covered.json names others now
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                break
+        self._tables, self.covered = [], {}  # derived: made again from the segments
 
     def _open(self, name: str, crc: int) -> _Table:
         found = 0

@@ -213,10 +213,13 @@ class Store:
         line = self._read(place)
         if line.endswith(b"\n") and check_line(line[:-1]) == key:
             return line
-        damage = Damage(*place)
+        self.notice(Damage(*place))
+        return None
+
+    def notice(self, damage: Damage) -> None:
+        """Remember damage, once, wherever it was met."""
         if damage not in self.damage:
             self.damage.append(damage)
-        return None
 
     def _read(self, place: Place) -> bytes:
         number, offset, length = place
@@ -248,20 +251,23 @@ class Store:
     def records(self, after: Mapping[int, int] | None = None) -> Iterator[Record]:
         """All sound records, in the order in which they were written, without the index.
 
-        Those that were on disk when the walk began. `after`: the place in each segment from which on.
+        Those that were on disk when the walk began; damage among them is noticed. `after`: the place in
+        each segment from which on.
         """
         for number, end in sorted(self.ends.items()):
             with segment_path(self.folder, number).open("rb") as file:
                 at = (after or {}).get(number, 0)
                 file.seek(at)
                 for line in file:
-                    at += len(line)
+                    start, at = at, at + len(line)
                     if at > end or not line.endswith(b"\n"):
                         break
-                    for key, begin, _ in pieces(line):
-                        if key is not None:
-                            content = orjson.loads(line[begin:])
-                            yield Record(content["digest"], content["answer"], content["labels"])
+                    for key, begin, length in pieces(line):
+                        if key is None:
+                            self.notice(Damage(number, start + begin, length))
+                            continue
+                        content = orjson.loads(line[begin:])
+                        yield Record(content["digest"], content["answer"], content["labels"])
 
     def let_go(self) -> None:
         """Give back the memory that the index has taken, by someone who asks nothing for a while."""
@@ -351,10 +357,9 @@ class Store:
             self._pending.clear()
             lines, count = self._take()
             try:
-                number, offset = await loop.run_in_executor(None, self._append, b"".join(lines))
-                self._enter(lines, number, offset)
-            except asyncio.CancelledError:
-                raise
+                writing = loop.run_in_executor(None, self._append, b"".join(lines))
+                cancelled = await _waited_out(writing)
+                self._enter(lines, *writing.result())
             except BaseException as error:  # else whoever waits would wait for ever
                 if not isinstance(error, StoreError):
                     error = StoreError(f"The store {self.folder} cannot be written: {error}.", _GONE_ON)
@@ -363,6 +368,8 @@ class Store:
                 return
             self._synced_count = count
             self._wake(None)
+            if cancelled:
+                raise asyncio.CancelledError
 
     def _wake(self, error: StoreError | None) -> None:
         waiters, self._sync_waiters = self._sync_waiters, []
@@ -387,14 +394,21 @@ class Store:
         await future
 
     async def stop(self) -> None:
-        """End the background commit; what was put is written first. Raises: StoreError."""
-        if self._committer is not None:
-            if self._failure is None:
-                await self.synced()
-            self._committer.cancel()
-            self._committer = None
+        """End the background commit, also one that was cancelled, and write what was put. Raises: StoreError."""
+        committer, self._committer = self._committer, None
+        cancelled = False
+        if committer is not None:
+            committer.cancel()
+            cancelled = await _waited_out(committer)
+            try:
+                if self._failure is None:
+                    self.commit()
+            finally:
+                self._wake(self._failure)
         if self._failure is not None:
             raise self._failure
+        if cancelled:
+            raise asyncio.CancelledError
 
     def close(self) -> None:
         """Write what is left, save the index, let go of the lock; safe to call twice."""
@@ -414,3 +428,15 @@ class Store:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+async def _waited_out(work: asyncio.Future[Any]) -> bool:
+    """Wait until work is done, even where this wait is cancelled: nobody else may write meanwhile, and what
+    was written has to be indexed. Returns whether it was."""
+    cancelled = False
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError:
+            cancelled = True
+    return cancelled
