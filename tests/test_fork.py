@@ -29,6 +29,7 @@ from cai.publish.rebuild import rebuild
 from cai.reading import ReadRun
 from cai.recipe import load_recipe
 from cai.run_folder import open_run
+from cai.shipped import shipped
 from cai.workbench.changes import Changes, count_changes
 from tests.published_tree import listed_anew, publish_into, reviewed, rich_run, worked
 from tests.test_rebuild import cai, closed_environment
@@ -315,6 +316,19 @@ def test_a_constitution_in_a_folder_of_its_own_keeps_name_and_generation(tmp_pat
     made = fork(fetch(str(publish_into(tmp_path, worked(run)))), tmp_path / "runs" / "mine")
     assert (made.run.path / "rules" / "own.yaml").is_file()
     assert made.notes == ()
+    assert asyncio.run(_work(made.run.path)) == (Counter(), 0)
+
+
+@pytest.mark.parametrize("name", ["templates", "prompts/kind", "../kind", "rows"])
+def test_templates_in_a_folder_of_another_name_keep_the_generation(name: str, tmp_path: Path) -> None:
+    run = _run(tmp_path, RECIPE + f"prompts: {name}\n")
+    (run / name).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(shipped("prompts"), run / name)
+    made = fork(fetch(str(publish_into(tmp_path, worked(run)))), tmp_path / "elsewhere" / "runs" / "mine")
+    kept = {"templates": name, "prompts/kind": name, "../kind": "kind", "rows": "prompts"}[name]
+    assert load_recipe(made.run.recipe).prompts == kept
+    assert (made.run.path / kept / "judgement.j2").is_file()
+    assert any("another generation" in note for note in made.notes) == (name == "rows")
     assert asyncio.run(_work(made.run.path)) == (Counter(), 0)
 
 

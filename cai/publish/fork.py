@@ -47,6 +47,8 @@ from cai.source.places import HH_RLHF
 
 ROWS = "rows"
 _OWN_FOLDERS = (ROWS, "store", "frozen", "prompts", "dataset", "review", "workbench")
+_PROMPTS = "prompts"
+_NOT_FOR_TEMPLATES = ("principles", *(name for name in _OWN_FOLDERS if name != _PROMPTS))
 _ECHO = "echo"
 
 
@@ -185,9 +187,16 @@ def _is_plain(name: str) -> bool:
 
 
 def _templates(published: Published, run: RunFolder, making: _Making) -> None:
-    """Copies of the templates and of the worked judgements."""
-    _copy(published.frozen / "prompts", run.path / "prompts", (".j2", ".yaml"))
-    changed: dict[str, Any] = {"prompts": "prompts"}
+    """Copies of the templates and of the worked judgements; a folder's name is part of a generation, and kept."""
+    place = making.recipe.prompts.rstrip("/")
+    first = PurePosixPath(place).parts[:1]
+    if not _is_plain(place) or not first or first[0] in _NOT_FOR_TEMPLATES:
+        place = _PROMPTS
+    _copy(published.frozen / "prompts", run.path / place, (".j2",))
+    _copy(published.frozen / "prompts", run.path / _PROMPTS, (".yaml",))
+    if place != _PROMPTS:
+        making.notes.append(f"The templates lie in {place}/, as the recipe calls that folder.")
+    changed: dict[str, Any] = {"prompts": place}
     feedback = making.recipe.feedback
     if feedback is not None and feedback.examples is not None:
         name = PurePosixPath(feedback.examples).name.removesuffix(".yaml")
@@ -335,9 +344,9 @@ def _generation(published: Published, run: RunFolder, making: _Making) -> None:
     if generation_of(run.path, inputs, identities).digest == published.manifest.generation:
         return
     differ = versions_differ(published.manifest, versions_here())
-    why = f" ({', '.join(differ)})" if differ else ""
+    why = ", ".join(differ) or "a name that could not be kept is part of it"
     making.notes.append(
-        f"This version of cai makes another generation of the same files{why}: `cai run --edited` replays every "
+        f"Here the same files make another generation ({why}): `cai run --edited` replays every "
         "row, from the published answers wherever a request is the same."
     )
 
