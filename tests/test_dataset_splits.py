@@ -268,6 +268,16 @@ def test_leaks_are_the_same_however_many_held_out_prompts_are_kept_at_once(
     assert {leak.kind for leak in whole.leaks} == {"exact", "near"}
 
 
+def test_a_prompt_with_the_same_words_never_stands_for_the_same_prompt_that_is_found_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [asked(0, f"{LONG}!", "test"), asked(1, LONG, "test"), asked(2, LONG, "train")]
+    build(tmp_path, rows, [outcome(made, human(made, 0.9)) for made in rows])
+    monkeypatch.setattr("cai.dataset.leakage.PROMPTS_AT_ONCE", 1)
+    (leak,) = find_leaks(tmp_path / "dataset/traces", ["test", "train"]).leaks
+    assert (leak.kind, leak.like) == ("exact", rows[1].id)
+
+
 def test_a_prompt_that_stands_in_every_row_is_not_looked_for_among_all_that_are_near(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

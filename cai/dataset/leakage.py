@@ -60,6 +60,11 @@ class Leak:
     kind: str
     similarity: float
 
+    @property
+    def closeness(self) -> tuple[float, bool]:
+        """Larger for what is more alike; the same prompt before one of the same words."""
+        return self.similarity, self.kind == "exact"
+
 
 @dataclass(frozen=True)
 class Leaks:
@@ -109,7 +114,7 @@ def find_leaks(traces: Path, splits: Sequence[str]) -> Leaks:
         while prompts := list(islice(asked, _TOGETHER)):
             for number, (prompt, leak) in enumerate(index.likes(prompts), start=trained):
                 before = found.get(number)
-                if leak is not None and (before is None or leak.similarity > before.similarity):
+                if leak is not None and (before is None or leak.closeness > before.closeness):
                     found[number] = leak
                 if index.goes_on(prompt):
                     continued.add(number)
