@@ -451,6 +451,15 @@ def test_answers_to_labels_that_have_changed_are_refused(tmp_path: Path) -> None
     assert "its labels are others" in done.exception.problem
 
 
+def test_answers_are_read_back_though_the_judge_has_another_name_since(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "knit", 60)
+    _, key = exported(run, 20)
+    asked = recipe()
+    build(run, [], [], asked.model_copy(update={"engines": {"renamed": asked.engines["toy"]}}))
+    done = cai(run, "--answers", filled(tmp_path, {key.items[0].item: "1"}))
+    assert done.exit_code == 0, done.exception
+
+
 def test_a_sheet_may_lie_elsewhere_and_its_answers_with_it(tmp_path: Path) -> None:
     run = made_run(tmp_path / "knit", 60)
     assert cai(run, "--sample", 20, "--out", tmp_path / "second", "--seed", 4).exit_code == 0

@@ -126,11 +126,14 @@ def _read(run: RunFolder, place: Path, path: Path, reviewer: str, console: Conso
 
 
 def _same_labels(run: RunFolder, key: Key) -> None:
-    """Raises: ReviewError where the sheet was made of other labels than the dataset now has."""
+    """Raises: ReviewError where the sheet was made of other labels than the dataset now has.
+
+    The judge's name is only a name: another judge is another generation.
+    """
     from cai.review import origin
 
     now = origin(run.dataset)
-    if (now.generation, now.tie_threshold, now.judge) != (key.generation, key.tie_threshold, key.judge):
+    if (now.generation, now.tie_threshold) != (key.generation, key.tie_threshold):
         raise ReviewError(
             f"The sheet {key.sheet[:8]} was made of the run {key.run}, generation {key.generation[:8]}, tie "
             f"threshold {key.tie_threshold:g}; the dataset in {run.dataset} is of generation "
