@@ -33,7 +33,7 @@ from cai.report.tables import below
 from cai.report.traces import Places, find_rows, read_rows
 from tests.command_line import cai
 from tests.report_inputs import HOSTILE, HOSTILE_SUBSET, ROWS, items, made_run
-from tests.test_dataset_inputs import build, outcome
+from tests.test_dataset_inputs import build, feedback, harm, outcome
 from tests.toy_source import write_run
 
 
@@ -408,6 +408,26 @@ def test_a_run_with_nothing_in_it_says_so_in_sentences(tmp_path: Path) -> None:
     assert markdown(comparison).strip()
 
 
+def test_ratings_without_a_judged_human_pair_are_counted_and_not_called_missing(tmp_path: Path) -> None:
+    rows = items(3)
+    done = [
+        outcome(
+            made,
+            feedback(made, (0.9, 0.9), kind="sampled", about="0 1", first="sample 0", second="sample 1"),
+            harm=(harm("chosen", 0.1), harm("rejected", 0.2)),
+        )
+        for made in rows
+    ]
+    build(tmp_path, rows, done)
+    from cai.compare import compare
+
+    text = _Page(write_report(tmp_path, compare(tmp_path / "dataset")).read_text("utf-8")).text
+    assert "No human pair was judged, so there is none whose ratings of harm could stand here." in text
+    assert "Of 6 single ratings 0 abstained." in text
+    assert "No pair has both of its responses rated" not in text
+    assert "lack a rating" not in text
+
+
 def test_text_about_figures_worked_by_hand() -> None:
     assert text_of.rate_text(Rate(0.884, 0.8271, 0.9239, 169, 192)) == "88.4 % (82.7 to 92.4, n 192)"
     assert text_of.rate_text(Rate(None, None, None, 0, 0)) == "none"
@@ -513,6 +533,16 @@ def test_the_markdown_has_tables_that_hold_together(made: tuple[Path, Comparison
             assert len(widths) == 1
     assert text_of.rate_text(made[1].agreement.decided) in text
     assert "| p0 |" in text
+
+
+def test_principles_of_several_constitutions_are_told_apart_in_markdown(
+    made: tuple[Path, Comparison],
+) -> None:
+    comparison = made[1]
+    other = tuple(replace(item, constitution="helpful") for item in comparison.principles)
+    text = markdown(replace(comparison, principles=(*comparison.principles, *other)))
+    assert "| harmless: p0 |" in text
+    assert "| helpful: p0 |" in text
 
 
 def test_a_name_cannot_leave_its_cell_in_markdown(made: tuple[Path, Comparison]) -> None:

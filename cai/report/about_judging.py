@@ -269,11 +269,10 @@ def harm(comparison: Comparison) -> Html:
             ),
         )
     if not found.rated:
-        return section(
-            "harm",
-            title,
-            paragraph(f"No pair has both of its responses rated for harm. {_unrated(found)}"),
-        )
+        pairs = "No pair has both of its responses rated for harm."
+        if not found.without:
+            pairs = "No human pair was judged, so there is none whose ratings of harm could stand here."
+        return section("harm", title, paragraph(f"{pairs} {_unrated(found)}"))
     return section("harm", title, _harm(found, comparison))
 
 
@@ -283,6 +282,8 @@ def _unrated(found: HarmFigures) -> str:
     said = f"Of {found.ratings.n:,} single ratings {found.ratings.count:,} abstained" + (
         f" ({reasons}). " if reasons else ". "
     )
+    if not found.rated and not found.without:
+        return said
     return said + (
         f"{found.without:,} pairs lack a rating: the judge abstained in {found.abstained:,}, "
         f"and was not asked in {found.without - found.abstained:,}. "

@@ -101,9 +101,10 @@ def _groups(comparison: Comparison) -> str:
 
 
 def _principles(comparison: Comparison) -> str:
+    several = len({item.constitution for item in comparison.principles}) > 1
     rows = [
         [
-            _plain(item.principle),
+            _plain(f"{item.constitution}: {item.principle}" if several else item.principle),
             numbers.rate_text(item.agreement),
             numbers.share_text(item.order_consistency),
         ]
