@@ -153,3 +153,17 @@ def test_a_config_or_a_folder_needs_a_format(run: Path) -> None:
         assert done.exit_code == 2
         assert "--format" in done.output
     assert cai("dataset", run, "--format", "xml").exit_code == 2
+
+
+def test_a_comparison_says_that_what_is_a_tie_has_changed_since_the_dataset_was_built(
+    run: Path, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(run.parent.parent, project)
+    copied = project / "runs" / run.name
+    said = "made with a tie threshold of 0, which by recipe and noise floor is 0.2 now"
+    assert said not in cai("compare", copied).output
+    (copied / "noise.json").write_text('{"noise_floor": 0.2}')
+    assert said in cai("compare", copied).output
+    assert cai("dataset", copied).exit_code == 0
+    assert "tie threshold" not in cai("compare", copied).output

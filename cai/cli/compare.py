@@ -67,6 +67,7 @@ def compared(target: Path) -> tuple[RunFolder, Comparison]:
     """Compare and write comparison.json. Raises: CaiError."""
     from cai.compare import compare as compute
     from cai.compare import write_comparison
+    from cai.dataset import tie_threshold
     from cai.reading import ReadRun
     from cai.run_folder import RunFolder, open_run
 
@@ -88,8 +89,20 @@ def compared(target: Path) -> tuple[RunFolder, Comparison]:
                 f"{reading.generation.digest[:12]}. To build it anew, type: cai dataset {escape(str(target))}",
                 soft_wrap=True,
             )
+        _say_other_ties(comparison, tie_threshold(run.path, reading.recipe), target)
     write_comparison(run.path, comparison)
     return run, comparison
+
+
+def _say_other_ties(comparison: Comparison, now: float, target: Path) -> None:
+    """Say so where recipe or noise floor have another tie threshold since the dataset was built."""
+    built = float(comparison.settings["tie_threshold"])
+    if built != now:
+        err().print(
+            f"cai: The labels of the dataset were made with a tie threshold of {built:g}, which by recipe and noise "
+            f"floor is {now:g} now. To build it anew, type: cai dataset {escape(str(target))}",
+            soft_wrap=True,
+        )
 
 
 def _planted(reading: ReadRun) -> dict[str, Planted] | None:

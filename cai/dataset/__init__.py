@@ -7,7 +7,7 @@ the store and may be deleted.
 What this package does not know: how answers are come by, statistics, the Hub.
 """
 
-from cai.dataset.build import build_dataset
+from cai.dataset.build import build_dataset, tie_threshold
 from cai.dataset.column import Column, arrow_schema
 from cai.dataset.labels import ROUNDING, Label, label
 from cai.dataset.schema import CONFIGS
@@ -23,4 +23,5 @@ __all__ = [
     "arrow_schema",
     "build_dataset",
     "label",
+    "tie_threshold",
 ]

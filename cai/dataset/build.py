@@ -116,7 +116,7 @@ class _Making:
 def _making(run_folder: Path, recipe: Recipe) -> _Making:
     floor = _noise_floor(run_folder / "noise.json")
     asked = recipe.dataset.tie_threshold
-    dataset = recipe.dataset.model_copy(update={"tie_threshold": max(asked, floor or 0.0)})
+    dataset = recipe.dataset.model_copy(update={"tie_threshold": tie_threshold(run_folder, recipe)})
     judges = recipe.judges() if recipe.feedback else []
     reviewed = reviewed_rows(run_folder / "review")
     reviser = recipe.engine_for("revise") if recipe.revise else None
@@ -134,6 +134,14 @@ def _making(run_folder: Path, recipe: Recipe) -> _Making:
     }
     kinds = frozenset(recipe.feedback.pairs if recipe.feedback else ())
     return _Making(dataset, recipe.judges(), kinds, reviewed, settings)
+
+
+def tie_threshold(run_folder: Path, recipe: Recipe) -> float:
+    """What is a tie: the recipe's threshold, or the noise floor that was measured where that is larger.
+
+    Raises: RunError for an unreadable noise floor.
+    """
+    return max(recipe.dataset.tie_threshold, _noise_floor(run_folder / "noise.json") or 0.0)
 
 
 def _model(recipe: Recipe, engine: str) -> tuple[str, str]:
