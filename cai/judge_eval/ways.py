@@ -141,6 +141,7 @@ class Ways:
         self._beside = beside
         self._wish = wish
         names = list(dict.fromkeys(way_name(text) for text in wish.ways))
+        _refuse_idle(wish, names)
         self.general = _general(wish.question)
         needed = _any(names, "principles") or _any(names, "recipe")
         self.constitution = self._constitution(name) if needed else None
@@ -272,6 +273,23 @@ class Ways:
 
 def _any(names: list[WayName], question: str) -> bool:
     return any(name.question == question for name in names)
+
+
+def _refuse_idle(wish: Wish, names: list[WayName]) -> None:
+    """Refuse a wish that none of the ways heeds. Raises: InputError."""
+    under = _any(names, "principles") or _any(names, "recipe")
+    heeded = {
+        "question": ("plain", _any(names, "plain")),
+        "principles": ("principles or recipe", under),
+        "constitution": ("principles or recipe", under),
+        "examples": ("examples or recipe", _any(names, "recipe") or any(name.examples for name in names)),
+    }
+    for option, (ways, used) in heeded.items():
+        if getattr(wish, option) is not None and not used:
+            raise InputError(
+                f"--{option} is for the way {ways}, and {', '.join(map(str, names))} was asked for.",
+                f"Leave it out, or add --way {ways.partition(' ')[0]}.",
+            )
 
 
 def _general(question: str | None) -> Constitution:
