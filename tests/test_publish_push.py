@@ -171,6 +171,21 @@ def test_a_missing_tag_is_made_up_for(server: HubServer) -> None:
     assert "refs/tags/v1" in server.repos[REPO].refs
 
 
+def test_a_tag_of_other_files_is_told_by_every_push_until_it_is_deleted(server: HubServer) -> None:
+    first = push(client(server), Target(), Parcel())
+    push(client(server), Target(), Parcel("second"))
+    refs = server.repos[REPO].refs
+    refs["refs/heads/main"] = first.commit  # the page was put back, and its tags were not
+    for _ in range(2):
+        with pytest.raises(HubError, match="its tag v2 points to another commit"):
+            push(client(server), Target(), Parcel("third"))
+    del refs["refs/tags/v2"]
+    assert push(client(server), Target(), Parcel("third")).what == "unchanged"
+    assert refs["refs/tags/v2"] == refs["refs/heads/main"]
+    server.write(REPO, {"notes.txt": b"of somebody else"})
+    assert push(client(server), Target(), Parcel("third")).tag == "v2"
+
+
 def test_a_branch_has_versions_and_tags_of_its_own(server: HubServer) -> None:
     push(client(server), Target(), Parcel())
     done = push(client(server), Target(branch="dev"), Parcel("second"))

@@ -246,9 +246,20 @@ def _unchanged(hub: Hub, target: Target, page: Page) -> Pushed:
         hub.branch(target.branch)
         notes = (*notes, f"The branch {target.branch} is new, and is as main.")
     tag = target.tag(version)
-    if tag is not None and tag not in hub.tags():
-        hub.tag(tag, page.head)
+    if tag is not None:
+        there = hub.tags().get(tag)
+        if there is None:
+            hub.tag(tag, page.head)
+        elif there != page.head and hub.files(there).get(MANIFEST) != page.files[MANIFEST]:
+            raise _tagged_elsewhere(hub, tag)
     return Pushed("unchanged", hub.url, page.head, version, tag, (), notes)
+
+
+def _tagged_elsewhere(hub: Hub, tag: str) -> HubError:
+    return HubError(
+        f"The files are on {hub.url}, but its tag {tag} points to another commit.",
+        f"Delete the tag {tag} there and type the same command again.",
+    )
 
 
 def _stays_private(target: Target, page: Page) -> tuple[str, ...]:
@@ -392,10 +403,7 @@ class _Push:
                 "Type the same command again; it makes the tag and nothing else.",
             ) from error
         if there != commit:
-            raise HubError(
-                f"The files are on {self.hub.url}, but its tag {tag} points to another commit.",
-                f"Delete the tag {tag} there and type the same command again.",
-            )
+            raise _tagged_elsewhere(self.hub, tag)
 
 
 def _some(names: Sequence[str]) -> str:
