@@ -137,6 +137,26 @@ def test_a_run_ends_within_its_hours_with_everything_kept(tmp_path: Path) -> Non
     assert status(run)["rows"]["finished"] > before
 
 
+def test_a_stopped_retry_of_what_did_not_fit_is_gone_on_with_by_the_same_command(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=60)
+    slow(run)
+    done = cai("run", run, "--retry-too-long", "--max-hours", 2 / 3600)
+    assert done.returncode == 130, done.stderr
+    assert f"Go on with: cai run {run} --retry-too-long" in done.stderr
+
+
+def test_a_torn_line_of_the_quarantine_is_named_by_run_and_status_alike(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=2, poisoned=(1,))
+    assert cai("run", run).returncode == 3
+    with (run / "quarantine.jsonl").open("a") as file:
+        file.write('{"row":"12')
+    for verb in ("status", "run"):
+        done = cai(verb, run)
+        assert done.returncode == 1
+        assert "quarantine.jsonl cannot be used" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
 def test_a_run_that_is_done_before_its_hours_are_over_is_done(tmp_path: Path) -> None:
     done = cai("run", write_run(tmp_path, rows=3), "--max-hours", 1)
     assert done.returncode == 0, done.stderr

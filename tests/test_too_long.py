@@ -38,7 +38,7 @@ from cai.steps import run_row
 from cai.store import Store
 from cai.trace import Exchange, trace_row
 from tests.chat_shapes import CHATML, byte_level, save
-from tests.command_line import CAI
+from tests.command_line import CAI, cai
 from tests.test_server_engine import Small
 from tests.toy_source import write_constitution
 
@@ -414,6 +414,30 @@ async def test_with_more_room_a_shortened_row_is_taken_up_whole_when_asked_to(tm
     with ReadRun(open_run(run)) as read:
         rows = read_status(read)["rows"]
     assert (rows["shortened"], rows["excluded"]) == (0, {"prompt_too_long": 1})
+
+
+def test_what_a_stopped_retry_found_is_in_the_dataset_of_the_next_go(tmp_path: Path) -> None:
+    room = tmp_path / "context"
+    room.write_text(str(CONTEXT))
+    run = _write(tmp_path)
+    script = run / "script.py"
+    context = f"CONTEXT_TOKENS = int(open({str(room)!r}).read())"
+    script.write_text(script.read_text().replace(f"CONTEXT_TOKENS = {CONTEXT}", context))
+    assert cai("run", run).returncode == 0
+    assert "is finished" in cai("run", run).stdout
+    room.write_text("146")
+
+    async def retry_and_stop_before_the_dataset() -> None:
+        async with LiveRun(open_run(run)) as live:
+            await live.retry_too_long()
+            await live.job.work(4)
+
+    asyncio.run(retry_and_stop_before_the_dataset())
+    done = cai("run", run)
+    assert done.returncode == 0, done.stderr
+    summary = run / "dataset" / "summary.json"
+    assert json.loads(summary.read_bytes())["shortened"] == 0
+    assert "is finished" in cai("run", run).stdout
 
 
 async def test_a_server_that_does_not_tell_its_context_is_asked_again_when_asked_to(

@@ -32,13 +32,18 @@ def read_summary(run: RunFolder) -> dict[str, Any] | None:
 
 
 def is_finished(run: RunFolder, generation: str, total: int) -> bool:
-    """Whether dataset and comparison are there, of this generation, all its rows and the recipe as it stands."""
+    """Whether dataset and comparison are there, of this generation, all its rows and the recipe as it stands.
+
+    And of all that is in the store: a go that was stopped may have found other outcomes since (--retry-too-long).
+    """
     summary = read_summary(run)
     if summary is None or summary.get("generation") != generation or summary.get("rows") != total:
         return False
     try:
         made = min((run.dataset / "summary.json").stat().st_mtime, run.comparison.stat().st_mtime)
-        return made >= run.recipe.stat().st_mtime and summary.get("not_finished") == 0
+        parts = [run.recipe, *run.store.glob("segment-*.jsonl")]
+        newest = max(part.stat().st_mtime for part in parts)
+        return made >= newest and summary.get("not_finished") == 0
     except OSError:
         return False
 

@@ -96,25 +96,24 @@ def work_until_stopped(target: Path, wish: Wish, finish: Callable[[Path], None] 
             inputs = inputs_meant(open_run(target), wish.meant)
             return uvloop.run(work(target, wish, finish, inputs))
     except KeyboardInterrupt:
-        say_stopped(target)
+        say_stopped(target, wish)
         return 130
 
 
-def say_stopped(target: Path, hours: float | None = None) -> None:
-    """One sentence after Ctrl-C; on a terminal it takes the place of the `^C`. `hours`: that were given."""
+def say_stopped(target: Path, wish: Wish, out_of_time: bool = False) -> None:
+    """One sentence after Ctrl-C, or `out_of_time`; on a terminal it takes the place of the `^C`."""
     console = err()
-    if hours is not None:
+    again = f"cai run {escape(str(target))}{' --retry-too-long' if wish.retry_too_long else ''}"
+    if out_of_time:
         console.print(
-            f"The {hours:g} hours of --max-hours are over; everything paid for is kept. "
-            f"Go on with: cai run {escape(str(target))}",
+            f"The {wish.max_hours:g} hours of --max-hours are over; everything paid for is kept. "
+            f"Go on with: {again}",
             soft_wrap=True,
         )
         return
     if console.is_terminal:
         sys.stderr.write("\r")
-    console.print(
-        f"Stopped; everything paid for is kept. Go on with: cai run {escape(str(target))}", soft_wrap=True
-    )
+    console.print(f"Stopped; everything paid for is kept. Go on with: {again}", soft_wrap=True)
 
 
 async def work(
@@ -201,7 +200,7 @@ async def _ask(
         quarantined = live.job.progress.quarantined.total()
     check_ended(live.ask)
     if stopped:
-        say_stopped(target, wish.max_hours if deadline.passed else None)
+        say_stopped(target, wish, out_of_time=deadline.passed)
         return _Asked(130)
     return _Asked(None, quarantined)
 

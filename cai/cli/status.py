@@ -1,6 +1,6 @@
 """`cai status`: how far a run is, read from its store while it may be going on.
 
-What this module does not know: engines, the job.
+What this module does not know: engines, how a row is worked on.
 """
 
 from __future__ import annotations
@@ -113,15 +113,6 @@ def _for_so_long(seconds: float | None) -> str:
     return f", under way for {told}"
 
 
-def _failed(quarantine: Path) -> set[str]:
-    """Rows that failed in the last go."""
-    import orjson
-
-    if not quarantine.is_file():
-        return set()
-    return {orjson.loads(line)["row"] for line in quarantine.read_bytes().splitlines()}
-
-
 def read_status(run: ReadRun) -> dict[str, Any]:
     """The figures, by a walk over what the store holds more than at the last one.
 
@@ -129,6 +120,7 @@ def read_status(run: ReadRun) -> dict[str, Any]:
     the dataset is built.
     """
     from cai.accounts import COUNTED, accounts_of
+    from cai.job import in_quarantine
     from cai.outcome import outcome_digest
     from cai.pilot import read_pilot
     from cai.tally import read_tally, unbalanced
@@ -138,7 +130,7 @@ def read_status(run: ReadRun) -> dict[str, Any]:
     total = choice.total if choice is not None else None
     kinds = run.recipe.feedback.pairs if run.recipe.feedback is not None else ()
     accounts = accounts_of(run.store, generation, kinds, run.recipe.dataset.tie_threshold)
-    failed = {outcome_digest(row, generation) for row in _failed(run.run.quarantine)}
+    failed = {outcome_digest(row, generation) for row in in_quarantine(run.run)}
     fates = accounts.outcomes.fates(failed, total)
     if fates.unfinished < 0:  # rows have been taken from the source since
         there = {outcome_digest(row, generation) for row, _ in run.source.ids()}
