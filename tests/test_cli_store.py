@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from cai.store import Store
 from tests.command_line import cai
 from tests.toy_source import write_run
 
@@ -27,6 +28,27 @@ def test_a_sound_store_is_verified_counted_and_exported_whole(tmp_path: Path) ->
     assert set(lines[0]) == {"digest", "answer", "labels"}
     critiques = cai("store", "export", run, "--stage", "critique").stdout.splitlines()
     assert len(critiques) == 8
+
+
+def test_what_is_recorded_more_than_once_is_counted_and_damage_left_out_of_an_export_is_told(
+    tmp_path: Path,
+) -> None:
+    run = _finished(tmp_path)
+    with Store(run / "store", writable=True) as store:
+        records = list(store.records())
+        for record in [*records[:3], records[0]]:
+            store.put(record.digest, record.answer, record.labels)
+    counted = json.loads(cai("store", "stats", run, "--json").stdout)
+    assert counted["twice"] == 4
+    assert cai("store", "export", run).stderr == ""
+    [segment] = (run / "store").glob("segment-*.jsonl")
+    data = bytearray(segment.read_bytes())
+    data[100] ^= 1
+    segment.write_bytes(data)
+    done = cai("store", "export", run)
+    assert len(done.stdout.splitlines()) == len(records) + 3
+    assert "1 damaged records are left out" in done.stderr
+    assert json.loads(cai("status", run, "--json").stdout)["damaged_records"] == 1
 
 
 def test_a_damaged_record_is_located_and_asked_again(tmp_path: Path) -> None:

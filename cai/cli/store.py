@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cai.cli.console import err, out
+from cai.digest import DIGEST_BYTES
 from cai.errors import RunError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def stats(target: Run, as_json: Json = False) -> None:
 
     run = _with_store(target)
     stages: dict[str, Counter[str]] = {}
-    digests: Counter[str] = Counter()
+    by_first_byte = [bytearray() for _ in range(256)]  # each digest's 16 bytes: they may be a hundred million
     with Store(run.store) as store:
         for record in store.records():
             stage = str(record.labels.get("stage", "other"))
@@ -84,9 +85,10 @@ def stats(target: Run, as_json: Json = False) -> None:
             counted["records"] += 1
             counted["prompt_tokens"] += _number(record.answer, "prompt_tokens")
             counted["completion_tokens"] += _number(record.answer, "completion_tokens")
-            digests[record.digest] += 1
+            key = bytes.fromhex(record.digest)
+            by_first_byte[key[0]] += key
     size = sum(path.stat().st_size for path in run.store.glob("segment-*.jsonl"))
-    twice = sum(count - 1 for count in digests.values())
+    twice = sum(map(_recorded_again, by_first_byte))
     if as_json:
         made = {"bytes": size, "twice": twice, "stages": {key: dict(value) for key, value in stages.items()}}
         sys.stdout.write(
@@ -145,6 +147,12 @@ def _with_store(target: Path) -> RunFolder:
     if not run.store.is_dir():
         raise RunError(f"The run {run.name} has no store.", f"Type: cai run {run.shown}")
     return run
+
+
+def _recorded_again(digests: bytearray) -> int:
+    """How many of these digests, one after the other, were there before."""
+    found = {bytes(digests[at : at + DIGEST_BYTES]) for at in range(0, len(digests), DIGEST_BYTES)}
+    return len(digests) // DIGEST_BYTES - len(found)
 
 
 def _number(answer: dict[str, Any], name: str) -> int:
