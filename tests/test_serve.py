@@ -232,6 +232,27 @@ async def test_a_taken_port_is_refused_before_anything_starts(bench: Bench) -> N
     await server.stop()
 
 
+async def test_the_log_of_a_server_that_crashed_stays_where_it_cannot_be_started_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    server = VllmServer(bench.section())
+    await server.start()
+    await server.wait_ready()
+    process = server._process
+    assert process is not None
+    process.kill()
+    await server.wait_ended()
+
+    async def taken() -> None:
+        raise EngineRefusedError("Something already listens.", "")
+
+    monkeypatch.setattr(server, "_check_port", taken)
+    with pytest.raises(EngineRefusedError, match="already listens"):
+        await server.restart()
+    assert server.log_path.read_text() != ""
+
+
 async def test_others_can_reach_it_only_with_a_key(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EngineRefusedError, match="Set CAI_API_KEY"):
         await bench.server(host="0.0.0.0").start()

@@ -98,7 +98,7 @@ class VllmServer:
             await self._check_port()
             await self._check_vllm()
         except BaseException:  # a Ctrl-C too: no empty log is left behind
-            if self._made_log:  # nothing was started, so there is nothing to read in it
+            if self._made_log and not self._started_before:  # then there is nothing to read in it
                 self.log_path.unlink(missing_ok=True)
             raise
         environment = {"VLLM_NO_USAGE_STATS": "1", **os.environ}
