@@ -54,6 +54,14 @@ def test_what_has_no_place_is_reported_and_kept(tmp_path: Path) -> None:
     assert any("no judgement: it is made from their text" in line for line in made.reports)
 
 
+def test_an_entry_without_a_critique_request_is_left_over(tmp_path: Path) -> None:
+    empty = {"prompt": [], "edit_request": "Please fix it."}
+    made = import_constitution(_file(tmp_path, {"a": empty, "b": {**empty, "prompt": ["Find it."]}}))
+    assert [entry["id"] for entry in made.principles] == ["b"]
+    assert made.left_over == {"a": empty}
+    assert "a has no critique request and is left over" in made.reports
+
+
 def test_judgement_instructions_lose_the_word_options(tmp_path: Path) -> None:
     [principle] = _back(_file(tmp_path, ["\nPlease choose the better one. Options:"]))
     assert principle["judgement"] == "Please choose the better one."

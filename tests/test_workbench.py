@@ -196,3 +196,10 @@ def test_an_earlier_version_is_taken_from_git(tmp_path: Path) -> None:
     refused = _cai("principles", "diff", f"NOWHERE:{own}", own, "--run", run)
     assert refused.returncode == 1
     assert "git has no" in refused.stderr
+    text = own.read_bytes()
+    own.write_bytes(text.replace(b"title: Own", b"title: \xe9"))
+    subprocess.run([*git, "commit", "-qam", "two"], check=True)
+    own.write_bytes(text)
+    refused = _cai("principles", "diff", f"HEAD:{own}", own, "--run", run)
+    assert "is not UTF-8 (byte" in refused.stderr
+    assert "Traceback" not in refused.stderr

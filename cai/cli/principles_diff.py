@@ -101,7 +101,13 @@ def constitution_of(name: str) -> Constitution:
             f"git has no {path} at {revision}: {said[-1] if said else 'it says nothing'}.",
             "Check the revision and the file's path.",
         )
-    return parse_constitution(shown.stdout.decode("utf-8", errors="strict"), file)
+    try:
+        text = shown.stdout.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConstitutionError(
+            f"{path} at {revision} is not UTF-8 (byte {error.start}).", "Compare another revision of it."
+        ) from error
+    return parse_constitution(text, file)
 
 
 def _subsets(run: RunFolder, before: Constitution, after: Constitution) -> str:

@@ -96,6 +96,10 @@ def _paper_revision(data: Any, path: Path) -> Imported | None:
     for name, item in data.items():
         prompts = item["prompt"] if isinstance(item["prompt"], list) else [item["prompt"]]
         critiques = [_between(str(text), "CritiqueRequest:", "Critique:") for text in prompts]
+        if not critiques:
+            made.reports.append(f"{name} has no critique request and is left over")
+            made.left_over[name] = item
+            continue
         entry = {
             "id": _name(name),
             "text": critiques[0],
