@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from tests.command_line import cai
-from tests.toy_source import write_constitution, write_run
+from tests.toy_source import write_constitution, write_rows, write_run
 
 ROWS = 6
 
@@ -57,6 +57,24 @@ def test_edited_asks_just_what_was_told_and_as_frozen_goes_on_as_before(tmp_path
     after = json.loads((run / "comparison.json").read_text())["generation"]
     assert before != after
     assert cai("run", run, "--skip-doctor").returncode == 0  # what the run has worked with needs no word
+
+
+def test_as_frozen_is_refused_where_the_dataset_would_be_of_another_generation(tmp_path: Path) -> None:
+    run = _finished(tmp_path)
+    path = run / "principles" / "own.yaml"
+    before = path.read_text()
+    write_constitution(run, change=" again")
+    assert cai("run", run, "--skip-doctor", "--edited").returncode == 0
+    edited = path.read_text()
+    path.write_text(before)
+    write_rows(run, ROWS + 2)
+    done = cai("run", run, "--skip-doctor", "--as-frozen")
+    assert done.returncode == 1, done.stderr
+    assert "leave --as-frozen out" in done.stderr
+    for text in (edited, before):
+        path.write_text(text)
+        done = cai("run", run, "--skip-doctor")
+        assert (done.returncode, "not finished" in done.stderr) == (0, False), done.stderr
 
 
 def test_an_edit_that_asks_nothing_says_so(tmp_path: Path) -> None:

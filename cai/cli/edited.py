@@ -17,13 +17,13 @@ import typer
 from rich.markup import escape
 
 from cai.cli.console import err
-from cai.errors import RunError
+from cai.errors import InputError, RunError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cai.engine.identity import Identity
-    from cai.frozen import Inputs
+    from cai.frozen import Generation, Inputs
     from cai.generations import Past
     from cai.recipe import Recipe
     from cai.run_folder import RunFolder
@@ -39,8 +39,8 @@ def inputs_meant(run: RunFolder, meant: Meant) -> Inputs | None:
     """What to go on with: the files as they are now, or those that the run last worked with.
 
     None where the run has not begun. Raises: RunError where the files have changed and nobody said
-    which is meant; InputError and its kinds, where the files as they are now are meant and cannot
-    be read.
+    which is meant, or where what is meant would not be read afterwards; InputError and its kinds,
+    where the files as they are now are meant and cannot be read.
     """
     from cai.frozen import generation_of, load_inputs
     from cai.generations import changed_since, frozen_generations, read_generation
@@ -51,6 +51,7 @@ def inputs_meant(run: RunFolder, meant: Meant) -> Inputs | None:
         return None
     now = load_recipe(run.recipe)
     if meant == "as-frozen":
+        _refuse_if_another_is_read(run, now, generations[0])
         return read_generation(generations[0], now).inputs
     inputs = load_inputs(now, run.path)
     identities = _known_identities(run, now)
@@ -65,6 +66,27 @@ def inputs_meant(run: RunFolder, meant: Meant) -> Inputs | None:
         return inputs
     as_now = _as_now(run, changed, _count(run, past, now, inputs))
     return inputs if as_now else past.inputs
+
+
+def _refuse_if_another_is_read(run: RunFolder, now: Recipe, latest: Generation) -> None:
+    """Raises: RunError where the files are again as in an earlier generation: dataset, status and the like
+    would be of that one (cai/reading.py), whatever was worked on."""
+    from cai.frozen import generation_of, load_inputs
+
+    identities = _known_identities(run, now)
+    if identities is None:
+        return
+    try:
+        found = generation_of(run.path, load_inputs(now, run.path), identities)
+    except InputError:
+        return
+    if found.is_frozen and found.digest != latest.digest:
+        raise RunError(
+            f"The files are again what {run.name} worked with before it last ran, generation "
+            f"{found.digest[:12]}, and --as-frozen means what it last ran with, {latest.digest[:12]}.",
+            "To go on with the files as they are, leave --as-frozen out; else put back those in "
+            f"{run.shown}/frozen/{latest.digest[:12]}... first.",
+        )
 
 
 def _known_identities(run: RunFolder, recipe: Recipe) -> dict[str, Identity] | None:
