@@ -21,19 +21,29 @@ from pydantic import TypeAdapter
 from cai.compare import Comparison, Estimate, Rate
 from cai.compare.figures import Constants, ListedRow, PersonFigures, PlantedFigures, RowList
 from cai.compare.person_figures import ReviewedCell, Sided
+from cai.recipe import Recipe
 from cai.report import LARGEST_BYTES, markdown, write_report
 from cai.report import numbers as text_of
 from cai.report import rows as rows_of_page
 from cai.report.charts import strip
 from cai.report.markup import Html, tag, visible
-from cai.report.page import page, policy
+from cai.report.page import page, page_data, policy
 from cai.report.rows import Names, embedded, records
 from cai.report.selection import PLACES, select
 from cai.report.tables import below
 from cai.report.traces import Places, find_rows, read_rows
 from tests.command_line import cai
 from tests.report_inputs import HOSTILE, HOSTILE_SUBSET, ROWS, items, made_run
-from tests.test_dataset_inputs import build, feedback, harm, outcome
+from tests.test_dataset_inputs import (
+    a_round,
+    build,
+    feedback,
+    harm,
+    outcome,
+    recipe,
+    revised,
+    revision,
+)
 from tests.toy_source import write_run
 
 
@@ -316,6 +326,20 @@ def test_every_judgement_of_a_row_is_there_in_both_orders_with_its_abstentions(
     assert row["feedback"][1]["judge"] == "other"
     assert {tuple(item[5:]) for item in first} == {("I would rather not <b>choose</b>.", "Both are poor.")}
     assert {len(item) for item in row["feedback"][1]["judgements"]} == {5}
+
+
+def test_judges_are_told_apart_where_no_human_pair_was_judged(tmp_path: Path) -> None:
+    made = items(1)[0]
+    both = [replace(revised(made, 0.9), judge=name) for name in ("toy", "other")]
+    asked = recipe().model_dump() | {"roles": {"judge": ["toy", "other"]}}
+    asked["engines"]["other"] = {"kind": "scripted", "model": "other"}
+    done = outcome(made, *both, revisions=(revision(made, a_round(1, "better")),))
+    build(tmp_path, [made], [done], Recipe.model_validate(asked))
+    from cai.compare import compare
+
+    data = page_data(tmp_path / "dataset", compare(tmp_path / "dataset"), "run")
+    assert [item["judge"] for item in data["rows"][0]["feedback"]] == ["toy", "other"]
+    assert data["judges"] == ["toy", "other"]
 
 
 def test_long_reasoning_is_cut_and_says_by_how_much(made: tuple[Path, Comparison]) -> None:

@@ -52,6 +52,7 @@ def page_data(dataset_folder: Path, comparison: Comparison, run: str) -> dict[st
     selection = select(comparison, places)
     principles = Names([item.principle for item in comparison.principles])
     others = [item.judge for item in comparison.other_judges]
+    others += comparison.settings.get("judges") or []  # where no human pair was judged, these alone say it
     judges = Names([*([judging.judge] if judging else []), *others])
     rows = records(
         read_rows(places, selection.order),
