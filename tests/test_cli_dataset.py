@@ -15,8 +15,12 @@ from typer.testing import CliRunner, Result
 
 from cai.cli import _verbs, app
 from cai.errors import RunError
+from cai.frozen import freeze, load_inputs
+from cai.reading import ReadRun
+from cai.recipe import load_recipe
+from cai.run_folder import open_run
 from tests.test_dataset import digests
-from tests.toy_source import write_run
+from tests.toy_source import write_constitution, write_run
 
 CHANGES = """\
 constitutions: {"harmless-*": own}
@@ -167,3 +171,20 @@ def test_a_comparison_says_that_what_is_a_tie_has_changed_since_the_dataset_was_
     assert said in cai("compare", copied).output
     assert cai("dataset", copied).exit_code == 0
     assert "tie threshold" not in cai("compare", copied).output
+
+
+def test_where_no_row_of_an_edited_run_is_finished_the_dataset_of_before_stays(
+    run: Path, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(run.parent.parent, project)
+    copied = project / "runs" / run.name
+    before = digests(copied / "dataset")
+    with ReadRun(open_run(copied)) as read:
+        identities = read.identities
+    write_constitution(copied, change=" now")  # and ended before its first row was
+    freeze(copied, load_inputs(load_recipe(copied / "recipe.yaml"), copied), identities)
+    done = cai("dataset", copied)
+    assert isinstance(done.exception, RunError)
+    assert "No row of" in done.exception.problem
+    assert digests(copied / "dataset") == before

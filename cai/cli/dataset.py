@@ -122,15 +122,15 @@ def build_run(target: Path, console: Console) -> Path:
     with ReadRun(open_run(target)) as run:
         with waiting(f"Building the dataset of {run.run.shown}"):
             summary = build_dataset(
-                run.run.path, run.recipe, run.generation.digest, run.source.items(), run.store
+                run.run.path,
+                run.recipe,
+                run.generation.digest,
+                run.source.items(),
+                run.store,
+                even_unbegun=False,
             )
         counts = ", ".join(f"{name} {sum(splits.values()):,}" for name, splits in summary.configs.items())
         place = escape(str(run.run.dataset))
-        if summary.finished == 0 and summary.not_finished:
-            raise RunError(
-                f"No row of {run.run.name} is finished yet, so the dataset is empty.",
-                f"Type: cai run {target}",
-            )
         console.print(f"Dataset in {place}: {counts}", soft_wrap=True)
         if summary.excluded:
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in summary.excluded.most_common())

@@ -51,17 +51,22 @@ BLOCK = 100
 
 
 def build_dataset(
-    run_folder: Path, recipe: Recipe, generation: str, items: Iterable[Row | Excluded], store: Store
+    run_folder: Path,
+    recipe: Recipe,
+    generation: str,
+    items: Iterable[Row | Excluded],
+    store: Store,
+    even_unbegun: bool = True,
 ) -> DatasetSummary:
     """Build `run_folder/dataset` from one generation's outcomes; equal input gives equal bytes.
 
     `items`: the source, in its own order. Rows without an outcome under `generation` are counted
-    as not finished. The recipe's `dataset` section and the names of its engines are used as they
+    as not finished; where all are, there is no dataset unless `even_unbegun`. The recipe's `dataset` section and the names of its engines are used as they
     are now, not as they were frozen.
     A noise floor that was measured (`noise.json`) raises the tie threshold; what people answered to a
     review (`review/`) stands beside the labels.
-    Raises: StoreError for an outcome of another form, RunError for an unreadable noise floor or where
-    another process builds it at the same time,
+    Raises: StoreError for an outcome of another form, RunError for an unreadable noise floor, where
+    another process builds it at the same time, or where no row is finished,
     ReviewError for an unreadable review, SourceError, OSError.
     """
     making = _making(run_folder, recipe)
@@ -70,6 +75,11 @@ def build_dataset(
         with _Files(folder, making.settings) as files:
             for item in items:
                 _add(item, making, summary, files, store)
+        if summary.finished == 0 and summary.not_finished and not even_unbegun:
+            raise RunError(
+                f"No row of {run_folder.name} is finished yet, so there is no dataset to build.",
+                f"Type: cai run {run_folder}",
+            )
         give_back()  # what writers held
         store.let_go()
         _withhold(folder, files, making, summary)
