@@ -119,6 +119,21 @@ def test_mistakes_on_the_command_line_are_told(words: tuple[str, ...], sentence:
     assert sentence in done.stderr
 
 
+@pytest.mark.parametrize(
+    "words,said",
+    [
+        (["--model", "m"], "--model is for --server URL"),
+        (["RECIPE", "--base"], "--base is for --server URL"),
+        (["--engine", "main"], "--engine is for a recipe or a run"),
+        (["--server", "http://127.0.0.1:9", "--engine", "main"], "--engine is for a recipe or a run"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_told(words: list[str], said: str) -> None:
+    done = _cai("doctor", *words)
+    assert done.returncode == 1
+    assert said in done.stderr
+
+
 def test_alone_it_tells_what_is_installed_and_what_to_do_about_the_rest(tmp_path: Path) -> None:
     shown = _cai("doctor", cwd=tmp_path)
     assert shown.returncode == 0

@@ -339,6 +339,18 @@ def test_a_run_that_is_being_worked_on_is_not_published(run: Path, server: HubSe
     assert not server.repos
 
 
+@pytest.mark.parametrize(
+    "words,said", [(["--reason", "x"], "nothing is forced"), (["--dry-run", "--diff"], "not both")]
+)
+def test_an_option_that_would_be_ignored_is_told(
+    run: Path, server: HubServer, words: list[str], said: str
+) -> None:
+    done = publish(run, *words)
+    assert done.code == 2
+    assert said in " ".join(done.said.replace("│", " ").split())
+    assert not server.repos
+
+
 @pytest.mark.parametrize("name", ["name", "org/na me", "org/name.git"])
 def test_a_wrong_name_is_told_before_anything_is_made(run: Path, server: HubServer, name: str) -> None:
     shutil.rmtree(run / "dataset")

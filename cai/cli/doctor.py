@@ -45,6 +45,14 @@ def doctor(
     """
     if target is not None and server:
         raise InputError("A recipe and --server were both given.", "Give one of them.")
+    of_a_server = {"--model": model, "--tokenizer": tokenizer, "--base": base}
+    idle = {} if server else dict.fromkeys(("--model", "--tokenizer", "--base"), "--server URL")
+    idle |= {} if target is not None else {"--engine": "a recipe or a run"}
+    for option, wanted in idle.items():
+        if {**of_a_server, "--engine": engine}[option]:
+            raise InputError(
+                f"{option} is for {wanted}, and none was given.", f"Give it, or leave {option} out."
+            )
     if target is None and not server:
         _installed(as_json=as_json)
         return

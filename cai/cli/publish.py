@@ -93,6 +93,10 @@ def publish(
 
     if force and not reason:
         raise typer.BadParameter("--force needs a --reason; it stands on the card.")
+    if reason and not force:
+        raise typer.BadParameter("--reason is for --force, and nothing is forced.")
+    if diff and dry_run:
+        raise typer.BadParameter("Give --dry-run or --diff, not both.")
     asked = _Asked(
         target=Target(branch, pull, public),
         with_store=with_store,
