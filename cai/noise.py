@@ -117,9 +117,8 @@ async def measure(folder: RunFolder, sample: int, tell: Callable[[int, int], Non
                 f"The run {folder.name} has no finished row with a judgement.",
                 f"Type: cai run {folder.shown}",
             )
-        judges = run.recipe.judges()
-        most = max(run.recipe.engines[name].concurrency for name in judges)
-        at_once = max(1, most // 3)
+        judge = run.recipe.judges()[0]  # which makes the labels
+        at_once = max(1, run.recipe.engines[judge].concurrency // 3)
         after = await _asked_again(run, rows, before, at_once, tell)
     pairs: list[tuple[int, float | None, float | None]] = []
     judged: list[tuple[int, float | None, float | None]] = []
@@ -134,7 +133,7 @@ async def measure(folder: RunFolder, sample: int, tell: Callable[[int, int], Non
     return Noise(
         noise_floor=min(FLOOR_MOST, spread.p95.value),
         rows=len(rows),
-        judge=judges[0],
+        judge=judge,
         generation=run.generation.digest,
         concurrency=at_once,
         pairs=spread,
@@ -186,7 +185,7 @@ async def _asked_again(
                 assert plan is not None, "a row without a constitution has no feedback"
                 again = _Again(run.store, ask.for_row(row.id, number))
                 shown = without_oldest(row.prompt, before[row.id].turns_dropped)
-                plan = replace(plan, harm=None, drop_oldest=False)
+                plan = replace(plan, judges=plan.judges[:1], harm=None, drop_oldest=False)
                 done[row.id] = await run_row(replace(row, prompt=shown), plan, again)
                 ask.leave(number)
                 tell(len(done), len(rows))

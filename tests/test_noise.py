@@ -54,6 +54,22 @@ def test_a_noisy_judge_has_the_floor_of_its_noise_and_labels_mind_it(tmp_path: P
     assert settings["noise_floor"] == told["noise_floor"]
 
 
+def test_of_several_judges_only_the_one_that_makes_the_labels_is_asked_again(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=6)
+    recipe = (run / "recipe.yaml").read_text()
+    other = (
+        "  other: {kind: scripted, model: n, script: script.py}\nroles: {judge: [main, other]}\nconstitutions"
+    )
+    (run / "recipe.yaml").write_text(recipe.replace("constitutions", other, 1))
+    assert cai("run", run).returncode == 0
+    done = cai("noise", run, "--sample", 6, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["judge"], told["rows"]) == ("main", 6)
+    again = (run / "workbench" / "noise" / "segment-000001.jsonl").read_bytes()
+    assert again.count(b"\n") == told["judgements"]["n"]
+
+
 def test_two_readings_by_hand() -> None:
     spread = _spread([(0, 0.6, 0.4), (0, 0.7, 0.8), (1, 0.2, 0.2), (1, None, 0.5), (2, None, None)])
     assert (spread.n, spread.flips.count, spread.unlike) == (3, 1, 1)
