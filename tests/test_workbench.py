@@ -173,6 +173,10 @@ def test_a_diff_tells_flips_both_agreements_and_what_the_run_would_ask_again(tmp
     assert made["difference"]["flipped"]["count"] == 4
     before = made["difference"]["agreement_before"]["value"]
     assert made["difference"]["agreement_after"]["value"] == pytest.approx(1 - before)
+    (run / "noise.json").write_text('{"noise_floor": 0.25}')
+    done = _cai("principles", "diff", own, new, "--run", run, "--sample", 4, "--no-count", "--json")
+    assert json.loads(done.stdout)["difference"]["agreement_before"]["n"] == 0, "ties, as in the dataset"
+    (run / "noise.json").unlink()
     new.write_text(turned.replace("kinder", "warmer"))
     made = json.loads(_cai("principles", "diff", own, new, "--run", run, "--sample", 0, "--json").stdout)
     assert made["changes"]["stages"] == {"judgement": 4 * 2 * 2}  # rows x orders x (human, revised)

@@ -163,6 +163,7 @@ async def _changes(run: RunFolder, before: Constitution, after: Constitution) ->
 
 
 async def _difference(run: RunFolder, before: Constitution, after: Constitution, sample: int) -> Difference:
+    from cai.dataset import tie_threshold
     from cai.source import open_sources
     from cai.workbench.asking import Asking
     from cai.workbench.diffing import both_outcomes, difference, sample_rows
@@ -176,7 +177,7 @@ async def _difference(run: RunFolder, before: Constitution, after: Constitution,
         if not rows:
             raise RunError(f"No row of {run.name} is under {used}.", "See constitutions: in its recipe.")
         outcomes = await both_outcomes(before, after, rows, asking)
-        return difference(before, after, rows, outcomes, recipe.dataset.tie_threshold)
+        return difference(before, after, rows, outcomes, tie_threshold(run.path, recipe))
 
 
 # ------------------------------------------------------------------------------ terminal
