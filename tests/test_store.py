@@ -240,6 +240,25 @@ def test_an_index_whose_tables_are_merged_while_it_is_opened_is_opened_whole(
     assert all(reader.find(key) == (1, i, 7) for i, key in enumerate(keys))
 
 
+def test_a_reader_without_an_index_holds_few_entries_in_memory_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, temporary = tmp_path / "store", tmp_path / "temporary"
+    temporary.mkdir()
+    _fill(folder, 150, segment_bytes=500)
+    shutil.rmtree(folder / "index")
+    before = sorted(folder.iterdir())
+    monkeypatch.setattr("cai.store.index.RECENT", 20)
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    with Store(folder) as reader:
+        assert len(reader._index._recent) < 20
+        assert len(reader) == 150
+        assert all(reader.get(key) is not None for key in KEYS[:150])
+        assert reader.get(KEYS[150]) is None
+        assert sorted(folder.iterdir()) == before
+        assert list(temporary.iterdir()) == []
+
+
 def test_a_damaged_index_is_made_again(tmp_path: Path) -> None:
     _fill(tmp_path, 20)
     for path in (tmp_path / "index").glob("table-*.bin"):

@@ -22,6 +22,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from pathlib import Path
 from struct import Struct
+from tempfile import TemporaryDirectory
 from typing import Any
 from zlib import crc32
 
@@ -81,7 +82,8 @@ class _Table:
 class Index:
     """Digest (16 bytes) to place, over any number of entries.
 
-    `folder` is where tables are kept; `writable` whether they may be written.
+    `folder` is where tables are kept; `writable` whether they may be written: else new ones lie in files
+    without a name, where temporary files lie.
     """
 
     def __init__(self, folder: Path, writable: bool) -> None:
@@ -154,10 +156,10 @@ class Index:
 
     def save(self, ends: dict[int, int]) -> None:
         """Write recent entries as a table; `ends` says up to where each segment is now indexed."""
-        if not self._writable or not self._recent:
+        if not self._recent:
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        name = f"table-{max(self._numbers(), default=0) + 1:06d}.bin"
+        if self._writable:
+            self._folder.mkdir(parents=True, exist_ok=True)
         keys = np.frombuffer(b"".join(self._recent), dtype=">u8").reshape(-1, 2)
         places = np.array(list(self._recent.values()), dtype=np.uint64)
         rest = np.empty(len(places), dtype=_REST)
@@ -165,10 +167,12 @@ class Index:
         rest["offset"], rest["length"] = places[:, 1], places[:, 2]
         high = keys[:, 0].astype("<u8")
         order = np.argsort(high, kind="stable")
-        self._tables.append(self._write(name, high[order], rest[order]))
+        self._tables.append(self._write(high[order], rest[order]))
         self._recent.clear()
         self.covered = dict(ends)
         dropped = self._merge()
+        if not self._writable:
+            return
         self._save_state()
         for table in dropped:
             table.path.unlink(missing_ok=True)
@@ -186,13 +190,18 @@ class Index:
             high = np.concatenate([b.high, a.high])  # the later record of a digest comes first
             order = np.argsort(high, kind="stable")
             rest = np.concatenate([b.rest, a.rest])[order]
-            name = f"table-{max(self._numbers()) + 1:06d}.bin"
-            self._tables[-2:] = [self._write(name, high[order], rest)]
+            self._tables[-2:] = [self._write(high[order], rest)]
             dropped += [a, b]
         return dropped
 
-    def _write(self, name: str, high: Any, rest: Any) -> _Table:
-        path = self._folder / name
+    def _write(self, high: Any, rest: Any) -> _Table:
+        if self._writable:
+            number = max(self._numbers(), default=0) + 1
+            return self._written(self._folder / f"table-{number:06d}.bin", high, rest)
+        with TemporaryDirectory(prefix="cai-index-") as folder:  # what is mapped needs no name
+            return self._written(Path(folder) / "table.bin", high, rest)
+
+    def _written(self, path: Path, high: Any, rest: Any) -> _Table:
         draft = path.with_suffix(".draft")
         parts = (high.tobytes(), rest.tobytes())
         with draft.open("wb") as file:

@@ -55,7 +55,7 @@ class Store:
 
     All but the writing itself happens in one thread, the event loop's. `index`: where a reader keeps
     an index of its own, of a store whose folder is not to be touched; else it is in the folder, and
-    a reader holds in memory what the writer has not indexed.
+    a reader has an index of what the writer has not indexed, for as long as it reads.
     Raises: RunLockedError when another process writes to it; StoreError when it cannot be read.
     """
 
