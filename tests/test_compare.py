@@ -19,10 +19,12 @@ from cai.compare import Comparison, Planted, compare, print_comparison, write_co
 from cai.compare.figures import json_schema
 from cai.compare.screen import figure
 from cai.conversation import Turn
+from cai.dataset.formats import export
 from cai.digest import draw
 from cai.errors import RunError
 from cai.outcome import Outcome
 from cai.recipe import SourceSection
+from cai.review import export_review
 from cai.source import Row, open_sources
 from tests.test_dataset_inputs import (
     a_round,
@@ -429,6 +431,33 @@ def test_a_damaged_summary_is_named_with_what_to_type(tmp_path: Path, text: str)
     with pytest.raises(RunError, match=r"summary\.json is damaged.*") as raised:
         compare(tmp_path / "dataset")
     assert "cai dataset" in raised.value.remedy
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "another's"])
+def test_a_dataset_with_a_missing_or_damaged_file_gives_no_figures_of_the_rest(
+    tmp_path: Path, damage: str
+) -> None:
+    rows = [row(0), row(1), row(2, "test")]
+    build(tmp_path, rows, [outcome(made, human(made, 0.9)) for made in rows])
+    folder = tmp_path / "dataset"
+    path = folder / "traces/test-00000.parquet"
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(
+            path.read_bytes()[:-9]
+            if damage == "cut"
+            else folder.joinpath("traces/train-00000.parquet").read_bytes()
+        )
+    said = "cannot be read" if damage == "cut" else "rows of test, and its summary says 1"
+    for use in (
+        lambda: compare(folder),
+        lambda: export_review(folder, tmp_path / "review", 10, None, "knit"),
+        lambda: export(folder, "jsonl", tmp_path / "out", "traces"),
+    ):
+        with pytest.raises(RunError, match=said) as raised:
+            use()
+        assert "cai dataset" in raised.value.remedy
 
 
 def test_a_dataset_of_an_earlier_form_is_to_be_built_again(tmp_path: Path) -> None:

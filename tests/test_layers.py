@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "cai"
 
 LAYERS: list[list[str]] = [
     ["errors", "digest", "abreast", "memory", "mistake", "share"],
-    ["parts", "conversation", "yaml_file", "shipped", "template_syntax", "text_features"],
+    ["parts", "conversation", "yaml_file", "shipped", "template_syntax", "text_features", "table_files"],
     ["template", "principle", "shortening"],
     ["constitution_file"],
     ["request", "prompting"],

@@ -34,6 +34,7 @@ from cai.compare.traces import (
 )
 from cai.errors import RunError
 from cai.memory import give_back_large_arrays
+from cai.table_files import table_files
 
 _LABELS = {"first": FIRST, "second": SECOND, "tie": TIE, None: ABSTAINED}
 _PAIR = "feedback.list.element."
@@ -90,7 +91,7 @@ def read_traces(dataset_folder: Path) -> Traces:
     pa.set_memory_pool(pa.system_memory_pool())  # its own would keep what is freed
     reading = _Reading(Scratch(dataset_folder.parent))
     groups: list[Group] = []
-    for path in sorted((dataset_folder / "traces").glob("*.parquet")):
+    for path in table_files(dataset_folder, "traces"):
         file = pq.ParquetFile(path, read_dictionary=_NAMES)
         for group in range(file.num_row_groups):
             groups.append(Group(path, group, reading.rows))

@@ -31,6 +31,7 @@ import pyarrow.parquet as pq
 from cai.dataset.column import Column
 from cai.dataset.schema import CONFIGS, PAIRS, columns
 from cai.errors import RunError
+from cai.table_files import table_files
 
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r")
 
@@ -81,6 +82,7 @@ def export(dataset: Path, form: str, out: Path, config: str | None = None) -> li
     summary = _summary(dataset)
     made = []
     for name in _configs(summary["configs"], form, config):
+        table_files(dataset, name)  # before anything is written
         for split in summary["configs"][name]:
             path = out / name / f"{split}.{'csv' if form == 'csv' else 'jsonl'}"
             own = columns(name, summary["settings"])

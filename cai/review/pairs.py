@@ -18,6 +18,7 @@ import orjson
 import pyarrow.parquet as pq
 
 from cai.errors import RunError
+from cai.table_files import table_files
 
 _PAIR = "feedback.list.element."
 _WHICH = [_PAIR + name for name in ("kind", "judge", "first", "second")]
@@ -79,9 +80,9 @@ def origin(dataset_folder: Path) -> Origin:
 
 
 def labelled_pairs(dataset_folder: Path, judge: str) -> list[Labelled]:
-    """Every human pair that this judge judged, in source order."""
+    """Every human pair that this judge judged, in source order. Raises: RunError for a damaged dataset."""
     found: list[Labelled] = []
-    for path in sorted((dataset_folder / "traces").glob("*.parquet")):
+    for path in table_files(dataset_folder, "traces"):
         file = pq.ParquetFile(path)
         for group in range(file.num_row_groups):
             for row in file.read_row_group(group, columns=_SHORT).to_pylist():
