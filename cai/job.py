@@ -294,15 +294,19 @@ def in_quarantine(run: RunFolder) -> dict[str, bytes]:
 def quarantine_taken_up(
     run: RunFolder, waiting: Mapping[str, bytes], finished: Callable[[str], bool]
 ) -> Iterator[None]:
-    """A go that takes up all rows in quarantine: those that it does not come to stay there."""
+    """A go that takes up all rows in quarantine: those that it does not come to stay there, and one that
+    fails twice (in the pilot, then in the run) stands there once, with its last error."""
     run.quarantine.unlink(missing_ok=True)
     try:
         yield
     finally:
         kept = {row: line for row, line in waiting.items() if not finished(row)}
         lines = {**kept, **in_quarantine(run)}
-        if kept:
-            run.quarantine.write_bytes(b"".join(line + b"\n" for line in lines.values()))
+        once = b"".join(line + b"\n" for line in lines.values())
+        if lines and (kept or once != run.quarantine.read_bytes()):
+            draft = run.quarantine.with_suffix(".draft")
+            draft.write_bytes(once)
+            draft.replace(run.quarantine)
 
 
 def requests_of(outcome: Outcome) -> int:

@@ -68,6 +68,15 @@ def test_only_the_rows_in_quarantine_are_taken_up_again(tmp_path: Path) -> None:
     assert (none.returncode, "No row is in quarantine" in none.stderr) == (0, True)
 
 
+def test_a_row_that_fails_in_the_pilot_and_in_the_run_stands_in_quarantine_once(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=8, pilot=4, poisoned=(0, 1, 2, 3, 4))
+    done = cai("run", run, "--yes")
+    assert done.returncode == 3, done.stderr
+    assert "5 rows are in quarantine" in done.stderr
+    rows = [json.loads(line)["row"] for line in (run / "quarantine.jsonl").read_text().splitlines()]
+    assert len(set(rows)) == len(rows) == 5
+
+
 def test_rows_that_fail_again_stay_in_quarantine_once_each_and_give_exit_code_3(tmp_path: Path) -> None:
     run = write_run(tmp_path, rows=6, poisoned=(1, 4))
     assert cai("run", run).returncode == 3
