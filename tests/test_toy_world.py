@@ -17,12 +17,28 @@ from cai.conversation import Pair, parse_transcript, split_pair, write_transcrip
 from cai.errors import InputError
 from cai.shipped import shipped
 from cai.toy import read_truth, truth_key, write_world
+from cai.toy.demo import write_demo
 from cai.toy.flaws import KINDS
 from cai.toy.topics import TOPICS
 from cai.toy.wording import FRAMES, WORDS, held_out_wording, known_wording
 from cai.toy.world import BOTH_BAD_SHARE, FLIP_SHARE, Reply, Row, Sentence, Truth, allowed, generate
 
 ROWS = list(generate(0, 1000, "demo"))
+
+
+@pytest.mark.parametrize("theirs", ["recipe.yaml", "data/hh-rlhf/harmless-base/train.jsonl.gz"])
+def test_a_demo_writes_over_nobody_s_run_and_works_on_none(theirs: str, tmp_path: Path) -> None:
+    path = tmp_path / theirs
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"somebody's own")
+    with pytest.raises(InputError, match="no demo's folder"):
+        write_demo(tmp_path)
+    assert [item for item in tmp_path.rglob("*") if item.is_file()] == [path]
+    assert path.read_bytes() == b"somebody's own"
+    path.unlink()
+    for _ in range(2):  # its own it goes on with
+        write_demo(tmp_path)
+    assert (tmp_path / "recipe.yaml").read_bytes() == shipped("toy/recipe.yaml").read_bytes()
 
 
 def pair(row: Row) -> Pair:

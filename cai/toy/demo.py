@@ -13,11 +13,12 @@ from pathlib import Path
 
 from cai.compare import Planted
 from cai.conversation import Transcript, Turn, write_transcript
+from cai.errors import InputError
 from cai.outcome import Feedback, Outcome, Revision
 from cai.shipped import shipped
 from cai.source import Excluded, Row
 from cai.toy.world import Truth
-from cai.toy.world_files import TRUTH_FILE, read_truth, truth_key, write_world
+from cai.toy.world_files import SOURCE_FILE, TRUTH_FILE, read_truth, truth_key, write_world
 
 QUOTED = re.compile('"(.+?)"')
 SEED = 11
@@ -27,10 +28,16 @@ PAIRS = 192
 def write_demo(folder: Path) -> None:
     """Write the toy world and the demo's recipe into a run's folder; what is there stays.
 
-    Raises: OSError.
+    Raises: InputError where a recipe or rows are there that no demo wrote; OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "data" / TRUTH_FILE).exists():
+        for place in (folder / "recipe.yaml", folder / "data" / SOURCE_FILE):
+            if place.exists():
+                raise InputError(
+                    f"{place} is there, and {folder} is no demo's folder.",
+                    "Name a folder of its own, such as runs/demo (or remove what a demo left half written).",
+                )
         write_world(folder / "data", SEED, PAIRS)
     if not (folder / "recipe.yaml").exists():
         shutil.copyfile(shipped("toy/recipe.yaml"), folder / "recipe.yaml")
