@@ -551,6 +551,13 @@ def test_a_branch_that_git_would_refuse_is_refused_here(name: str) -> None:
         valid_branch(name)
 
 
+@pytest.mark.parametrize("name", ["v1", "trial-v2"])
+def test_a_branch_named_like_a_version_is_refused(name: str) -> None:
+    with pytest.raises(PublishError, match="could not be told from the tag"):
+        Target(branch=name)
+    assert Target(branch=f"{name}-draft").tag(1) == f"{name}-draft-v1"
+
+
 def test_the_loopback_hub_refuses_another_endpoint() -> None:
     with pytest.raises(RuntimeError, match="loopback only"):
         loopback_only("https://huggingface.co")

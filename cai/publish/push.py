@@ -21,6 +21,7 @@ What this module does not know: what the files hold, huggingface_hub, the termin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
 MAIN = "main"
+_VERSION = re.compile(r"(.*-)?v[0-9]+")
+"""What a tag of `Target.tag` looks like; a name of both kinds would lead a reader to either."""
+
 _THE_HUBS_OWN = (".gitattributes",)
 """What the Hub itself puts into a new repository."""
 
@@ -54,6 +58,11 @@ class Target:
 
     def __post_init__(self) -> None:
         valid_branch(self.branch)
+        if _VERSION.fullmatch(self.branch):
+            raise PublishError(
+                f"A branch {self.branch} could not be told from the tag of a version.",
+                "Name it otherwise, such as trial.",
+            )
         if self.pull and self.branch != MAIN:
             raise PublishError("A pull request goes to main.", "Give --pr or --branch, not both.")
 
