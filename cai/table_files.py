@@ -1,4 +1,4 @@
-"""The Parquet files of a dataset, held to its summary before anybody reads them.
+"""A dataset's summary, and its Parquet files held to it before anybody reads them.
 
 A file that is missing, cut or left over from elsewhere would change every figure in silence.
 
@@ -9,10 +9,33 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from cai.errors import RunError
+
+
+def read_summary(dataset: Path, *needed: str) -> dict[str, Any]:
+    """What a dataset's `summary.json` holds: its settings, and what else is needed.
+
+    Raises: RunError where it is not there, or damaged.
+    """
+    path = dataset / "summary.json"
+    try:
+        summary: Any = orjson.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise RunError(f"There is no dataset in {dataset}.", f"Type: cai dataset {dataset.parent}") from error
+    except orjson.JSONDecodeError:
+        summary = {}
+    settings = summary.get("settings") if isinstance(summary, dict) else None
+    if not isinstance(settings, dict) or not summary.keys() >= set(needed):
+        raise RunError(
+            f"{path} is damaged.",
+            f"Build the dataset again (it is made from the store). Type: cai dataset {dataset.parent}",
+        )
+    made: dict[str, Any] = summary
+    return made
 
 
 def table_files(dataset: Path, config: str) -> list[Path]:
@@ -31,8 +54,7 @@ def table_files(dataset: Path, config: str) -> list[Path]:
             found[path.name.rpartition("-")[0]] += pq.read_metadata(path).num_rows
         except pa.ArrowInvalid as error:
             raise RunError(f"{path} cannot be read as this version writes it ({error}).", again) from error
-    summary = orjson.loads((dataset / "summary.json").read_bytes())
-    for split, rows in summary.get("configs", {}).get(config, {}).items():
+    for split, rows in read_summary(dataset).get("configs", {}).get(config, {}).items():
         if found[split] != rows:
             raise RunError(
                 f"{dataset / config} holds {found[split]:,} rows of {split}, and its summary says {rows:,}.",

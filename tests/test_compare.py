@@ -427,10 +427,16 @@ def test_the_written_file_is_what_the_schema_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"settings": {}}', '{"settings": 3, "rows": 1}'])
 def test_a_damaged_summary_is_named_with_what_to_type(tmp_path: Path, text: str) -> None:
     build(tmp_path, [row(0)], [outcome(row(0), human(row(0), 0.9))])
-    (tmp_path / "dataset" / "summary.json").write_text(text)
-    with pytest.raises(RunError, match=r"summary\.json is damaged.*") as raised:
-        compare(tmp_path / "dataset")
-    assert "cai dataset" in raised.value.remedy
+    folder = tmp_path / "dataset"
+    (folder / "summary.json").write_text(text)
+    for use in (
+        lambda: compare(folder),
+        lambda: export_review(folder, tmp_path / "review", 10, None, "knit"),
+        lambda: export(folder, "jsonl", tmp_path / "out"),
+    ):
+        with pytest.raises(RunError, match=r"summary\.json is damaged.*") as raised:
+            use()
+        assert "cai dataset" in raised.value.remedy
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "another's"])

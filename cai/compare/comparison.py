@@ -32,6 +32,7 @@ from cai.compare.verdict import verdict
 from cai.dataset.records import HARMFUL
 from cai.errors import RunError
 from cai.memory import give_back
+from cai.table_files import read_summary
 
 Figures = TypeVar("Figures")
 KINDS = ("human", "revised", "sampled")
@@ -106,27 +107,13 @@ def _constants() -> Constants:
 
 
 def _summary(dataset_folder: Path) -> dict[str, Any]:
-    path = dataset_folder / "summary.json"
-    try:
-        summary: Any = orjson.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        run = dataset_folder.parent
-        raise RunError(f"There is no dataset in {dataset_folder}.", f"Type: cai dataset {run}") from error
-    except orjson.JSONDecodeError:
-        summary = {}
-    settings = summary.get("settings") if isinstance(summary, dict) else None
-    if not isinstance(settings, dict) or not summary.keys() >= _SUMMARY:
-        raise RunError(
-            f"{path} is damaged.",
-            f"Build the dataset again (it is made from the store). Type: cai dataset {dataset_folder.parent}",
-        )
-    if "noise_floor" not in settings:
+    summary = read_summary(dataset_folder, *_SUMMARY)
+    if "noise_floor" not in summary["settings"]:
         raise RunError(
             f"The dataset in {dataset_folder} was built by an earlier version and lacks columns.",
             f"Type: cai dataset {dataset_folder.parent}",
         )
-    made: dict[str, Any] = summary
-    return made
+    return summary
 
 
 def _judges(traces: Traces, asked: list[str]) -> list[str]:

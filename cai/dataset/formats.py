@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 from cai.dataset.column import Column
 from cai.dataset.schema import CONFIGS, PAIRS, columns
 from cai.errors import RunError
-from cai.table_files import table_files
+from cai.table_files import read_summary, table_files
 
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r")
 
@@ -79,7 +79,7 @@ def export(dataset: Path, form: str, out: Path, config: str | None = None) -> li
     `config` None: every config that there is and that the format takes.
     Raises: RunError for a config that is not there or that the format does not take; OSError.
     """
-    summary = _summary(dataset)
+    summary = read_summary(dataset, "configs")
     made = []
     for name in _configs(summary["configs"], form, config):
         table_files(dataset, name)  # before anything is written
@@ -100,14 +100,6 @@ def remove_others(out: Path, made: Sequence[Written]) -> None:
                 path.unlink()
         if (out / config).is_dir() and not any((out / config).iterdir()):
             (out / config).rmdir()
-
-
-def _summary(dataset: Path) -> dict[str, Any]:
-    path = dataset / "summary.json"
-    if not path.is_file():
-        raise RunError(f"There is no dataset in {dataset}.", f"Type: cai dataset {dataset.parent}")
-    found: dict[str, Any] = orjson.loads(path.read_bytes())
-    return found
 
 
 def configs_taken(form: str, config: str | None) -> list[str]:

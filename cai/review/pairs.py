@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pyarrow.parquet as pq
 
 from cai.errors import RunError
-from cai.table_files import table_files
+from cai.table_files import read_summary, table_files
 
 _PAIR = "feedback.list.element."
 _WHICH = [_PAIR + name for name in ("kind", "judge", "first", "second")]
@@ -64,11 +63,7 @@ class Origin:
 
 def origin(dataset_folder: Path) -> Origin:
     """What a dataset was made from. Raises: RunError where there is none, or nothing was judged."""
-    path = dataset_folder / "summary.json"
-    if not path.is_file():
-        run = dataset_folder.parent
-        raise RunError(f"There is no dataset in {dataset_folder}.", f"Type: cai dataset {run}")
-    summary = orjson.loads(path.read_bytes())
+    summary = read_summary(dataset_folder, "generation")
     settings = summary["settings"]
     if not settings.get("judges"):
         raise RunError(
