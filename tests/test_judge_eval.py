@@ -664,6 +664,7 @@ def test_the_verb_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
         (["--engine", "mian"], "did you mean"),
         (["--principles", "0", "--way", "principles"], "no number of principles"),
         (["--by", "colour"], "colour is no text"),
+        (["--out", str(run)], "is the run's own folder"),
         (["--examples", "judgements"], "--examples is for the way examples or recipe, and plain, principles"),
         (["--question", "Which?", "--way", "principles"], "--question is for the way plain"),
         (["--constitution", "own", "--way", "plain", "--harm"], "plain, harm was asked for"),

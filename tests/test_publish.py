@@ -280,6 +280,17 @@ def test_a_dry_run_shows_every_file_and_the_card_and_needs_no_network(
     assert files["README.md"].decode() == card
 
 
+def test_a_dry_run_writes_over_no_page_of_ones_own(run: Path, server: HubServer) -> None:
+    page = run / "README.md"
+    page.write_text("# What I noted of this run\n")
+    assert "README-dry-run.md" in publish(run, "--dry-run").said
+    assert page.read_text() == "# What I noted of this run\n"
+    page.write_text("---\n{{ title }}\n")
+    assert "README-dry-run.md" in publish(run, "--dry-run", "--card", page).said
+    assert page.read_text() == "---\n{{ title }}\n"
+    assert "Toy" in (run / "README-dry-run.md").read_text()
+
+
 def test_what_stops_a_push_is_told_before_anything_is_gathered(run: Path, server: HubServer) -> None:
     recipe = run / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("licence: mit, ", ""))

@@ -254,12 +254,13 @@ def _dry_run(repo: str, prepared: Prepared, asked: _Asked, console: Console | No
 
     The Hub is not asked, so the card is that of a first version.
     """
+    from cai.publish.file import CARD
     from cai.publish.push import Page, changelog_with
 
     first = changelog_with(Page(None, None, {}, None), prepared.make, prepared.overridden)
     files = prepared.make(first)[0]
-    card = prepared.facts.run.path / "README.md"
-    card.write_bytes(next(file for file in files if file.path == card.name).read())
+    card = _place_of_card(prepared.facts.run.path, asked.card)
+    card.write_bytes(next(file for file in files if file.path == CARD).read())
     if console is not None:
         seen = "public" if asked.target.public else "private"
         console.print(f"[bold]{escape(repo)}[/], {seen}, {asked.target.branch}: nothing is sent.")
@@ -278,6 +279,15 @@ def _dry_run(repo: str, prepared: Prepared, asked: _Asked, console: Console | No
         "notes": list(prepared.notes),
         "blocking": [item.name for item in prepared.blocking],
     }
+
+
+def _place_of_card(run: Path, template: Path | None) -> Path:
+    """README.md beside the run; another name where that is a person's own: no card, or the template itself."""
+    place = run / "README.md"
+    mine = place.is_file() and not place.read_bytes().startswith(b"---\n")
+    if mine or (template is not None and template.resolve() == place.resolve()):
+        return run / "README-dry-run.md"
+    return place
 
 
 def _diff(repo: str, prepared: Prepared, asked: _Asked, console: Console | None) -> dict[str, Any]:

@@ -56,6 +56,11 @@ class LiveEvaluation:
         self.ways = Ways(recipe, run.path, reading.name, wish)
         self.items = reading.spread(limit, recipe.seed)
         self._check_ways()
+        if (folder / "store").resolve() == run.store.resolve():
+            raise InputError(
+                f"{folder} is the run's own folder, and its store holds the run's answers alone.",
+                "Give --out another folder, or leave it out.",
+            )
         self.asking = Asking(run, [self.ways.engine], folder / "store")
         self.work: Work
 
