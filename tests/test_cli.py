@@ -77,6 +77,16 @@ def test_show_tells_the_outcome_first_and_then_one_block_a_principle(tmp_path: P
     )
 
 
+def test_show_tells_an_outcome_that_needed_no_request_as_json_too(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=2)
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace('{"*": own}', '{"helpful*": own}'))
+    assert cai("run", run).returncode == 0
+    assert "excluded: no_constitution" in cai("show", run, "--row", "1").stdout
+    told = json.loads(cai("show", run, "--row", "1", "--json").stdout)
+    assert told["outcome"]["excluded"] == "no_constitution"
+
+
 def test_show_tells_where_every_line_of_a_request_came_from(tmp_path: Path) -> None:
     run = write_run(tmp_path, rows=3)
     cai("run", run)

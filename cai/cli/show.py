@@ -54,14 +54,14 @@ def show(
     with ReadRun(open_run(target)) as run:
         found = find_row(run.source, run.run.name, row)
         exchanges, outcome = asyncio.run(trace(run, found))
+        outcome = outcome or run.outcomes([found.id]).get(found.id)
         if as_json:
             _print_json(found, exchanges, outcome)
         elif request:
             _print_one(out(), exchanges, request, found)
         else:
-            stored = run.outcomes([found.id]).get(found.id)
-            _print_story(out(), run, found, outcome or stored)
-            _print_requests(out(), exchanges, full=full or (outcome or stored) is None)
+            _print_story(out(), run, found, outcome)
+            _print_requests(out(), exchanges, full=full or outcome is None)
             if exchanges and not full:
                 digest = _shown_first(exchanges).digest
                 out().print(
