@@ -286,7 +286,7 @@ def test_a_dry_run_writes_over_no_page_of_ones_own(run: Path, server: HubServer)
     assert "README-dry-run.md" in publish(run, "--dry-run").said
     assert page.read_text() == "# What I noted of this run\n"
     page.write_text("---\n{{ title }}\n")
-    assert "README-dry-run.md" in publish(run, "--dry-run", "--card", page).said
+    assert "README-dry-run.md" in publish(run, "--dry-run", "--card", str(page)).said
     assert page.read_text() == "---\n{{ title }}\n"
     assert "Toy" in (run / "README-dry-run.md").read_text()
 
