@@ -6,6 +6,7 @@ What this module does not know: what follows from a find (test_gate.py).
 from __future__ import annotations
 
 import time
+import tracemalloc
 from pathlib import Path
 
 import pyarrow as pa
@@ -165,3 +166,17 @@ def test_ten_thousand_rows_are_searched_within_seconds(tmp_path: Path) -> None:
     begun = time.process_time()
     assert scan(place).texts == 30_000
     assert time.process_time() - begun < 12
+
+
+def test_a_find_in_every_row_holds_no_list_of_the_rows(tmp_path: Path) -> None:
+    peaks = []
+    for count in (200, 500, 8000):  # the first for what is loaded once
+        traces = [a_trace(number, said="Write to jo@host.net or to al@host.net.") for number in range(count)]
+        (tmp_path / str(count)).mkdir()
+        folder = written(tmp_path / str(count), traces, rows_a_group=100)
+        tracemalloc.start()
+        (found,) = scan(folder).found
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert (found.times, found.rows, len(found.row_ids)) == (2 * count, count, 10)
+    assert peaks[2] - peaks[1] < 60 * 7500

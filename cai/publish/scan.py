@@ -151,22 +151,28 @@ def scan(dataset_folder: Path) -> ScanReport:
                     if not _holds(own, kind, text):
                         finds.setdefault((kind, what), _Count()).add(row_id, _masked(kind, text))
     found = [
-        Found(kind, what, count.times, len(count.rows), tuple(list(count.rows)[:ROWS_NAMED]), count.like)
+        Found(kind, what, count.times, count.rows, tuple(count.row_ids), count.like)
         for (kind, what), count in finds.items()
     ]
     return ScanReport(rows, texts, tuple(sorted(found, key=lambda item: (-item.times, item.what))))
 
 
 class _Count:
+    """Finds of one kind; those of a row come one after the other, so that only a few ids are held."""
+
     def __init__(self) -> None:
-        self.times = 0
-        self.rows: dict[str, None] = {}
+        self.times = self.rows = 0
+        self.row_ids: list[str] = []
         self.like = ""
+        self._last = ""
 
     def add(self, row_id: str, like: str) -> None:
         self.times += 1
-        self.rows[row_id] = None
         self.like = self.like or like
+        if row_id != self._last:
+            self.rows, self._last = self.rows + 1, row_id
+            if len(self.row_ids) < ROWS_NAMED:
+                self.row_ids.append(row_id)
 
 
 def _candidates(file: Any, group: int) -> tuple[int, dict[int, list[str]]]:
