@@ -6,6 +6,7 @@ What this module does not know: how a finding is shown or forced (test_publish.p
 from __future__ import annotations
 
 import re
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +131,20 @@ def test_accounts_that_do_not_balance_block(
     assert found[0].name == "unbalanced-accounts"
     assert found[0].blocks
     assert told in found[0].what
+
+
+def test_excluded_rows_are_counted_without_holding_their_texts(sound: Path, tmp_path: Path) -> None:
+    run = copy_of(sound, tmp_path)
+    lines = 40
+    with (run / "dataset" / "excluded.jsonl").open("wb") as file:
+        for _ in range(lines):
+            file.write(b"x" * (1 << 20) + b"\n")
+    tracemalloc.start()
+    made = read(run)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert f"excluded.jsonl holds {lines} rows of 0" in made.facts.unbalanced
+    assert peak < 20 << 20
 
 
 def test_a_dataset_of_another_generation_is_refused(sound: Path, tmp_path: Path) -> None:

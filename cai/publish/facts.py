@@ -258,10 +258,17 @@ def _files_wrong(run: RunFolder, summary: Mapping[str, Any]) -> Iterable[str]:
             held = sum(pq.ParquetFile(path).metadata.num_rows for path in files)
             if held != count:
                 yield f"{config}/{split} holds {held:,} rows, and {count:,} are accounted for"
-    excluded = run.dataset / "excluded.jsonl"
-    lines = excluded.read_bytes().count(b"\n") if excluded.is_file() else 0
+    lines = _lines(run.dataset / "excluded.jsonl")
     if lines != sum(summary["excluded"].values()):
         yield f"excluded.jsonl holds {lines:,} rows of {sum(summary['excluded'].values()):,}"
+
+
+def _lines(path: Path) -> int:
+    """How many lines a file has, read piece by piece: it may hold the texts of many rows; 0 where there is none."""
+    if not path.is_file():
+        return 0
+    with path.open("rb") as file:
+        return sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b""))
 
 
 def _comparison_wrong(comparison: Comparison | None, summary: Mapping[str, Any]) -> Iterable[str]:
