@@ -26,7 +26,10 @@ from cai.dataset.summary import PairAccount
 from cai.digest import DIGEST_BYTES
 
 Pattern = tuple[str | None, bool, tuple[tuple[str, tuple[Label | None, ...]], ...]]
-"""What accounts need of an outcome: why it was excluded, whether the row lost turns, its labels by kind."""
+"""What accounts need of an outcome: why it was excluded, whether the row lost turns, its labels by kind.
+
+The labels of a kind are sorted, so that a row with many sampled pairs has one of a few patterns too.
+"""
 
 Digests = NDArray[np.uint64]
 """(digests, 2): the halves of each."""
@@ -97,9 +100,14 @@ class Outcomes:
             (
                 kind,
                 tuple(
-                    label(item["probability"], self._tie_threshold)
-                    for item in feedback
-                    if item["kind"] == kind and item["judge"] == feedback[0]["judge"]
+                    sorted(
+                        (
+                            label(item["probability"], self._tie_threshold)
+                            for item in feedback
+                            if item["kind"] == kind and item["judge"] == feedback[0]["judge"]
+                        ),
+                        key=str,
+                    )
                 ),
             )
             for kind in self._kinds

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from cai.accounts import Accounts, accounts_of
 from cai.ask import Ask, BusyClock
-from cai.digest import digest
+from cai.digest import digest, draw
 from cai.errors import EngineError, RunError
 from cai.fates import Fates, Outcomes
 from cai.live import LiveRun
@@ -210,6 +210,15 @@ def test_damage_that_one_walk_met_is_told_by_the_next(
         with Store(tmp_path) as store:
             assert accounts_of(store, "g", ("human",), 0.1).records == 9
             assert len(store.damage) == 1
+
+
+def test_rows_with_many_sampled_pairs_have_few_patterns() -> None:
+    outcomes = Outcomes(("sampled",), 0.1)
+    for number in range(500):
+        feedback = [pair("sampled", draw(number, i) % 1000 / 1000) for i in range(16)]
+        outcomes.add(digest("row", number), {"excluded": None, "feedback": feedback})
+    assert len(outcomes.patterns) < 154  # 16 labels of three kinds, in any order
+    assert outcomes.fates([], 500).pairs["sampled"].further_pairs == 500 * 15
 
 
 def test_a_broken_balance_is_told() -> None:
