@@ -57,6 +57,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = cai("run", run, "--yes")
     assert done.exit_code == 0, done.output
     assert "2 rows of train have a prompt of another split, or nearly, and are dropped from" in done.output
+    assert (
+        "Left out beyond the ratios of the recipe's `mix`: preferences 16, preferences-human 16"
+        in done.output
+    )
     return run
 
 

@@ -147,6 +147,7 @@ def build_run(target: Path, console: Console) -> Path:
                 soft_wrap=True,
             )
         _say_leaks(summary, place, console)
+        _say_over_ratio(summary, place, console)
         return run.run.dataset
 
 
@@ -159,3 +160,17 @@ def _say_leaks(summary: DatasetSummary, place: str, console: Console) -> None:
         f"the configs to train on; each is named in {place}/leaked.jsonl",
         soft_wrap=True,
     )
+
+
+def _say_over_ratio(summary: DatasetSummary, place: str, console: Console) -> None:
+    """Rows that a ratio leaves out are many, and all there are in a split that has no others."""
+    counts = {
+        config: sum(out.get("over_ratio", 0) for out in splits.values())
+        for config, splits in summary.withheld.items()
+    }
+    said = ", ".join(f"{config} {count:,}" for config, count in counts.items() if count)
+    if said:
+        console.print(
+            f"Left out beyond the ratios of the recipe's `mix`: {said}; by split in {place}/summary.json, `withheld`",
+            soft_wrap=True,
+        )
