@@ -184,3 +184,17 @@ async def test_what_nobody_has_answered_at_the_end_of_the_hours_is_left() -> Non
     assert stopped[0] - started == pytest.approx(0.38, abs=0.1)
     assert time.monotonic() - started == pytest.approx(0.4, abs=0.15)
     assert (deadline.passed, interrupts.seen) == (True, 2)
+
+
+async def test_the_hours_end_a_run_too_that_a_sigterm_has_stopped_before() -> None:
+    from cai.cli.interrupts import Deadline, Interrupts
+
+    stopped = []
+    deadline = Deadline(0.6 / 3600)
+    started = time.monotonic()
+    with Interrupts(lambda: stopped.append(time.monotonic()), deadline) as interrupts:
+        asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), signal.SIGTERM)
+        await asyncio.sleep(10)
+    assert len(stopped) == 1
+    assert time.monotonic() - started == pytest.approx(0.6, abs=0.3)
+    assert (deadline.passed, interrupts.seen) == (False, 2)

@@ -63,19 +63,23 @@ class Interrupts:
         if self._deadline.ends_s is not None:
             left_s = self._deadline.ends_s - time.monotonic()
             self._timers = [
-                loop.call_later(max(0.0, left_s - self._deadline.margin_s), self._run_out, task),
-                loop.call_later(max(0.0, left_s), self._run_out, task),
+                loop.call_later(max(0.0, left_s - self._deadline.margin_s), self._nearly_over),
+                loop.call_later(max(0.0, left_s), self._over, task),
             ]
         return self
 
-    def _run_out(self, task: asyncio.Task[object]) -> None:
+    def _nearly_over(self) -> None:
         if self.seen == 0:
             self._deadline.passed = True
             self.seen = 1
             err().print("The time is nearly over: what is under way is finished and kept.")
             self._stop()
-        elif self._deadline.passed:
-            self.seen += 1
+
+    def _over(self, task: asyncio.Task[object]) -> None:
+        """Also where a person or a SIGTERM had stopped it gently before."""
+        self._nearly_over()
+        if self.seen == 1:
+            self.seen = 2
             task.cancel()
 
     def _interrupt(self, task: asyncio.Task[object]) -> None:
