@@ -334,7 +334,12 @@ def _includes(name: str, source: str, folder: Path | None) -> Callable[[str], st
         if folder is None or "/" in wanted or "\\" in wanted or wanted.startswith("."):
             return None
         path = folder / wanted
-        return path.read_text("utf-8") if path.is_file() else None
+        try:
+            return path.read_text("utf-8") if path.is_file() else None
+        except UnicodeDecodeError as error:
+            raise TemplateError(
+                f"{path}, which {name} includes, is not UTF-8 (byte {error.start}).", "Save it as UTF-8."
+            ) from error
 
     return load
 

@@ -39,6 +39,14 @@ def test_every_part_says_where_it_came_from() -> None:
     ]
 
 
+def test_an_included_file_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
+    (tmp_path / "inner.j2").write_bytes(b"caf\xe9")
+    with pytest.raises(
+        TemplateError, match=r"inner\.j2, which prompts/test\.j2 includes, is not UTF-8 \(byte 3\)"
+    ):
+        _template('{% include "inner.j2" %}', tmp_path)
+
+
 def test_an_included_file_is_named_in_its_own_parts(tmp_path: Path) -> None:
     (tmp_path / "inner.j2").write_text("\n\ninner {{ response }}")
     template = _template('{% include "inner.j2" %}', tmp_path)
