@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cai.conversation import Turn
+from cai.dataset import leakage
 from cai.dataset.bands import Bands
 from cai.dataset.leakage import find_leaks, is_train, word_runs
 from cai.digest import draw
@@ -298,6 +299,27 @@ def test_a_prompt_that_stands_in_every_row_is_not_looked_for_among_all_that_are_
     assert [leak.kind for leak in found.leaks] == ["exact"] * 40 + ["near"]
     assert {leak.like for leak in found.leaks} == {rows[len(texts)].id}
     assert looked_for == [1]
+
+
+def test_of_held_out_prompts_with_the_same_words_one_is_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or thousands of rows with one prompt would be held against thousands with nearly the same."""
+    rows = [asked(number, LONG, "test") for number in range(30)]
+    rows += [asked(number, f"{LONG}.", "train") for number in range(30, 33)]
+    build(tmp_path, rows, [outcome(made, human(made, 0.9)) for made in rows])
+    compared: list[float] = []
+    similarity = leakage._similarity
+
+    def counted(one: Any, other: Any) -> float:
+        compared.append(similarity(one, other))
+        return compared[-1]
+
+    monkeypatch.setattr(leakage, "_similarity", counted)
+    found = find_leaks(tmp_path / "dataset/traces", ["test", "train"])
+    assert [(leak.kind, leak.like) for leak in found.leaks] == [("near", rows[0].id)] * 3
+    assert found.held_out == 30
+    assert compared == [1.0] * 3
 
 
 def test_a_shared_system_prompt_does_not_make_prompts_alike(tmp_path: Path) -> None:

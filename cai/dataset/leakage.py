@@ -17,6 +17,7 @@ Source: Broder 1997 (resemblance of documents).
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -136,10 +137,17 @@ class _Index:
         self._exact: dict[bytes, int] = {}
         self._begins: set[bytes] = set()
         hashes, signatures, self._starts = bytearray(), bytearray(), [0]
+        self._numbers = array("i")  # of the prompts with a signature: of the same word runs the first
+        known: set[bytes] = set()
         for number, prompt in enumerate(prompts):
             self._places.append((prompt.row_id, prompt.split, prompt.line))
             self._exact.setdefault(prompt.exact, number)
             self._begins.update(prompt.begins)
+            runs = blake2b(prompt.hashes.tobytes(), digest_size=16).digest()
+            if runs in known:
+                continue
+            known.add(runs)
+            self._numbers.append(number)
             hashes += prompt.hashes.tobytes()
             signatures += signature(prompt.hashes).tobytes()
             self._starts.append(len(hashes) // 4)
@@ -163,14 +171,14 @@ class _Index:
             else:
                 yield prompt, self._leak(prompt, same, "exact", 1.0)
 
-    def _nearest(self, prompt: _Prompt, numbers: list[int]) -> Leak | None:
-        """The most alike of the prompts of these numbers."""
+    def _nearest(self, prompt: _Prompt, places: list[int]) -> Leak | None:
+        """The most alike of the prompts whose signatures have these places."""
         best: tuple[float, int] | None = None
-        for number in numbers:
-            own = self._hashes[self._starts[number] : self._starts[number + 1]]
+        for place in places:
+            own = self._hashes[self._starts[place] : self._starts[place + 1]]
             similarity = _similarity(prompt.hashes, own)
             if similarity >= NEAR and (best is None or similarity > best[0]):
-                best = (similarity, number)
+                best = (similarity, self._numbers[place])
         return None if best is None else self._leak(prompt, best[1], "near", best[0])
 
     def _leak(self, prompt: _Prompt, like: int, kind: str, similarity: float) -> Leak:
