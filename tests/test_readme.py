@@ -66,6 +66,7 @@ PUBLIC = {
         "arrow_schema",
         "build_dataset",
         "label",
+        "tie_threshold",
     ],
     cai.compare: [
         "Comparison",
