@@ -114,6 +114,14 @@ def test_a_dataset_of_another_generation_is_not_taken_apart_by_the_weights_of_th
         _ablated(run)
 
 
+@pytest.mark.parametrize("spoilt", [b"{", b"\xff", b"[]", b"{}"])
+def test_a_dataset_s_damaged_summary_is_told(spoilt: bytes, tmp_path: Path) -> None:
+    run = worked(write_run(tmp_path, rows=2))
+    (run / "dataset" / "summary.json").write_bytes(spoilt)
+    with pytest.raises(RunError, match="no dataset that can be read"):
+        _ablated(run)
+
+
 def _ablated(run: Path) -> dict[str, Any]:
     if not app.registered_commands:
         _verbs()

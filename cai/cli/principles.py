@@ -310,16 +310,16 @@ def ablate(
     Labels without each principle, which principles agree with which, and how few of them give
     nearly the labels of all. Over the human pairs of the run's dataset.
     """
+    from cai.cli.ending import read_summary
     from cai.reading import ReadRun
     from cai.run_folder import open_run
     from cai.workbench.ablate import ablate as compute
     from cai.workbench.ablate import opinion_tables
 
     run = open_run(target)
-    summary = run.dataset / "summary.json"
-    if not summary.is_file():
-        raise RunError(f"The run {run.name} has no dataset yet.", f"Type: cai dataset {target}")
-    built = json.loads(summary.read_text("utf-8"))
+    built = read_summary(run)
+    if not isinstance(built, dict) or not built.keys() >= {"generation", "settings"}:
+        raise RunError(f"The run {run.name} has no dataset that can be read.", f"Type: cai dataset {target}")
     settings = built["settings"]
     with ReadRun(run) as read:
         if built["generation"] != read.generation.digest:  # other judgements, under other weights maybe
