@@ -247,7 +247,8 @@ def freeze(run: Path, inputs: Inputs, identities: Mapping[str, Identity]) -> Gen
     Raises: OSError where the folder cannot be written.
     """
     generation = generation_of(run, inputs, identities)
-    if not generation.is_frozen:
+    there = generation.folder / "generation.json"
+    if not generation.is_frozen or not there.stat().st_size:  # a power cut may leave it empty
         _write_generation(generation.folder, inputs, _content(inputs, identities), identities)
     return generation
 

@@ -13,6 +13,7 @@ What this module does not know: rows, what a request asks.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ import orjson
 
 from cai.ask import Account, Ask
 from cai.errors import RunError
+
+_log = logging.getLogger("cai")
 
 SAVE_EVERY_S = 5.0
 _PARTS = ("from_store", "shared", "answered", "stopped")
@@ -63,9 +66,13 @@ class Tally:
 
 
 def read_tally(path: Path) -> Tally:
-    """The counts of the goes before; none where there is no file. Raises: RunError."""
+    """The counts of the goes before; none where there is no file, or an empty one. Raises: RunError."""
     try:
-        record = orjson.loads(path.read_bytes())
+        data = path.read_bytes()
+        if not data:  # it is not fsynced, and no reason to stop a run
+            _log.warning("%s is empty, as a power cut may leave it: its counts are lost", path)
+            return Tally()
+        record = orjson.loads(data)
         seconds = float(record["seconds"]) if "seconds" in record else None
         return Tally(int(record["goes"]), dict(record["requests"]), dict(record["faults"]), seconds)
     except FileNotFoundError:

@@ -166,6 +166,25 @@ def test_a_torn_line_of_the_quarantine_is_named_by_run_and_status_alike(tmp_path
         assert "Traceback" not in done.stderr
 
 
+def test_files_that_a_power_cut_left_empty_stop_no_run(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rows=2)
+    assert cai("run", run).returncode == 0
+    [generation] = (run / "frozen").glob("*/generation.json")
+    before = generation.read_bytes()
+    for path in (generation, run / "tally.json", run / "pilot.json", run / "frozen" / "latest"):
+        path.write_bytes(b"")
+    told = cai("run", run, "--as-frozen")
+    assert told.returncode == 1
+    assert "`cai run` makes a new one" in told.stderr
+    assert status(run)["rows"]["finished"] == 2
+    done = cai("run", run)
+    assert done.returncode == 0, done.stderr
+    assert "its counts are lost" in done.stderr
+    assert generation.read_bytes() == before
+    assert cai("run", run, "--as-frozen").returncode == 0
+    assert status(run)["rows"]["finished"] == 2
+
+
 def test_a_run_that_is_done_before_its_hours_are_over_is_done(tmp_path: Path) -> None:
     done = cai("run", write_run(tmp_path, rows=3), "--max-hours", 1)
     assert done.returncode == 0, done.stderr
