@@ -349,6 +349,25 @@ def test_a_fork_that_fails_leaves_nothing_and_one_that_is_there_is_kept(publishe
     assert sorted(path.name for path in run.parent.iterdir()) == ["mine"]
 
 
+def test_an_engine_that_is_described_in_another_form_is_told(published: Path) -> None:
+    (record,) = published.glob("run/frozen/*/generation.json")
+    said = orjson.loads(record.read_bytes())
+    said["identities"]["main"]["chat_template"] = 0
+    record.write_bytes(orjson.dumps(said))
+    listed_anew(published, record.relative_to(published).as_posix())
+    with pytest.raises(PublishError, match="does not say who its engine 'main' is"):
+        _fork(published)
+
+
+def test_a_fingerprint_of_another_form_is_told(published: Path) -> None:
+    (identity,) = published.glob("run/frozen/engines/*.json")
+    path = identity.with_name(f"{identity.stem}.fingerprint.json")
+    path.write_bytes(b'{"canaries": 3}')
+    listed_anew(published, path.relative_to(published).as_posix())
+    with pytest.raises(PublishError, match="does not say who its engine 'main' is"):
+        _fork(published)
+
+
 def test_what_a_fork_stands_on_is_checked_first(published: Path) -> None:
     store = published / "run" / "store" / "segment-000001.jsonl"
     store.write_bytes(store.read_bytes().replace(b'"stop"', b'"stap"', 1))

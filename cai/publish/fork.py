@@ -309,7 +309,9 @@ def _identities(published: Published, record: Mapping[str, Any], run: RunFolder,
     for name in making.recipe.engines_used():
         try:
             identity = Identity(**record["identities"][name])
-        except (KeyError, TypeError) as error:
+            who = identity.digest
+            guard = read_fingerprint(fingerprints[who]) if who in fingerprints else None
+        except (KeyError, TypeError, ValueError) as error:
             raise PublishError(
                 f"{published.name} does not say who its engine {name!r} is.",
                 "Another version of cai may have published it; use that one.",
@@ -317,8 +319,8 @@ def _identities(published: Published, record: Mapping[str, Any], run: RunFolder,
         section = making.recipe.engines[name]
         if frozen_identity(run.path, section) is None:
             freeze_identity(run.path, section, identity)
-            if identity.digest in fingerprints:
-                freeze_fingerprint(run.path, section, read_fingerprint(fingerprints[identity.digest]))
+            if guard is not None:
+                freeze_fingerprint(run.path, section, guard)
 
 
 def _fingerprints(published: Published) -> dict[str, Any]:
