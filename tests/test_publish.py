@@ -483,7 +483,7 @@ def test_how_a_server_was_started_travels_without_what_is_the_machines_own() -> 
                 "arguments": [
                     "--max-model-len", "8192", "--api-key", "sk-1", "--download-dir", "/models",
                     "--tokenizer-mode", "auto", "--max-num-batched-tokens", "512", "--port=81",
-                    "--lora-modules", "sql=/home/me/lora", "--speculative-config", '{"model": "/home/me/draft"}',
+                    "--lora-modules", "sql=/models/mine/lora", "--speculative-config", '{"model": "/models/mine/draft"}',
                     "--data-parallel-address", "head-node", "--kv-transfer-config", '{"kv": "10.0.0.7"}',
                 ],
             },
