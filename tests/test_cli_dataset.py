@@ -14,6 +14,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cai.cli import _verbs, app
+from cai.cli.ending import empty_configs
+from cai.dataset import CONFIGS
 from cai.errors import RunError
 from cai.frozen import freeze, load_inputs
 from cai.reading import ReadRun
@@ -192,3 +194,15 @@ def test_where_no_row_of_an_edited_run_is_finished_the_dataset_of_before_stays(
     assert isinstance(done.exception, RunError)
     assert "No row of" in done.exception.problem
     assert digests(copied / "dataset") == before
+
+
+def test_a_config_that_was_emptied_afterwards_is_told_so() -> None:
+    summary = {
+        "finished": 9,
+        "configs": {name: {"train": 1} for name in CONFIGS if name != "preferences"},
+        "pairs": {"human": {"tied": 2, "abstained": 0}},
+        "withheld": {"preferences": {"train": {"leaked": 3, "over_ratio": 0}, "test": {"over_ratio": 4}}},
+    }
+    assert empty_configs(summary) == [
+        "The config preferences is empty: its rows leaked into another split (3), lay beyond the ratios of `mix` (4)."
+    ]

@@ -50,8 +50,12 @@ def test_a_noisy_judge_has_the_floor_of_its_noise_and_labels_mind_it(tmp_path: P
     assert told["judgements"]["p95"]["value"] == pytest.approx(1.96 * SIGMA * 2**0.5, rel=0.15)
     assert 0.3 < told["pairs"]["flips"]["value"] < 0.7
     assert cai("dataset", run).returncode == 0
-    settings = json.loads((run / "dataset" / "summary.json").read_text())["settings"]
-    assert settings["noise_floor"] == told["noise_floor"]
+    summary = json.loads((run / "dataset" / "summary.json").read_text())
+    assert summary["settings"]["noise_floor"] == told["noise_floor"]
+    status = json.loads(cai("status", run, "--json").stdout)
+    for counts in (status["pairs"]["human"], summary["pairs"]["human"]):
+        assert counts["tied"] > 10, "what lies within the floor is a tie, wherever it is counted"
+    assert status["pairs"]["human"]["labelled"] == summary["pairs"]["human"]["labelled"]
 
 
 def test_of_several_judges_only_the_one_that_makes_the_labels_is_asked_again(tmp_path: Path) -> None:

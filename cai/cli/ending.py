@@ -5,6 +5,7 @@ What this module does not know: how a run is worked on, how the dataset is built
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,14 @@ def empty_configs(summary: dict[str, Any]) -> list[str]:
 def _why(name: str, summary: dict[str, Any]) -> str:
     if summary["finished"] == 0:
         return "no row is finished"
+    out = Counter[str]()
+    for reasons in summary.get("withheld", {}).get(name, {}).values():
+        out.update(reasons)
+    if out.total():
+        told = {"leaked": "leaked into another split", "over_ratio": "lay beyond the ratios of `mix`"}
+        return "its rows " + ", ".join(
+            f"{told.get(why, why)} ({rows:,})" for why, rows in out.items() if rows
+        )
     if name in _KIND:
         account = summary["pairs"][_KIND[name]]
         counts = [(account["tied"], "tied"), (account["abstained"], "abstained")]

@@ -120,6 +120,7 @@ def read_status(run: ReadRun) -> dict[str, Any]:
     the dataset is built.
     """
     from cai.accounts import COUNTED, accounts_of
+    from cai.dataset import tie_threshold
     from cai.job import in_quarantine
     from cai.outcome import outcome_digest
     from cai.pilot import read_pilot
@@ -129,7 +130,7 @@ def read_status(run: ReadRun) -> dict[str, Any]:
     choice = read_pilot(run.run)
     total = choice.total if choice is not None else None
     kinds = run.recipe.feedback.pairs if run.recipe.feedback is not None else ()
-    accounts = accounts_of(run.store, generation, kinds, run.recipe.dataset.tie_threshold)
+    accounts = accounts_of(run.store, generation, kinds, tie_threshold(run.run.path, run.recipe))
     failed = {outcome_digest(row, generation) for row in in_quarantine(run.run)}
     fates = accounts.outcomes.fates(failed, total)
     if fates.unfinished < 0:  # rows have been taken from the source since
