@@ -102,11 +102,14 @@ class Recipe(Section):
             names += self.judges()
         return list(dict.fromkeys(names))
 
+    def has_unanswered(self) -> bool:
+        """Whether a row may be a prompt without a response, which the model writes first."""
+        return any(source.kind == "red-team" or source.unanswered for source in self.sources)
+
     def roles_used(self) -> list[Literal["respond", "revise", "judge"]]:
         """The roles that this recipe's stages need."""
         used: list[Literal["respond", "revise", "judge"]] = []
-        without = any(source.kind == "red-team" for source in self.sources)  # a row may have no response
-        fresh = self.revise is not None and (self.revise.of == "fresh" or without)
+        fresh = self.revise is not None and (self.revise.of == "fresh" or self.has_unanswered())
         if fresh or (self.feedback is not None and "sampled" in self.feedback.pairs):
             used.append("respond")
         if self.revise is not None:
@@ -219,7 +222,11 @@ def _origins(recipe: Recipe, file: YamlFile) -> dict[str, str]:
 
 def source_digest(sources: list[SourceSection]) -> str:
     """The digest of what a recipe's sources say; used to tell whether a cached count still fits."""
-    return digest("cai.sources.v1", [source.model_dump() for source in sources])
+    said = [source.model_dump() for source in sources]
+    for section in said:  # a key that came later
+        if not section["unanswered"]:
+            del section["unanswered"]
+    return digest("cai.sources.v1", said)
 
 
 __all__ = [

@@ -43,7 +43,8 @@ class SourceSection(Section):
     `hh-rlhf`: a local folder laid out as the dataset is (`harmless-base/train.jsonl.gz` ...),
     or, without `path`, the Hub's Anthropic/hh-rlhf. `jsonl`: a file, or a folder of files, of
     `chosen`/`rejected` rows. `hub`: any dataset of the Hub with such columns. `red-team`: the
-    red-team-attempts file. `published`: the rows of a published run, as they were (a fork's).
+    red-team-attempts file. `published`: the rows of a published run, as they were (a fork's);
+    `unanswered`: there may be prompts without a response among them, as among red-team attempts.
     """
 
     kind: Literal["hh-rlhf", "jsonl", "hub", "red-team", "published"]
@@ -54,6 +55,7 @@ class SourceSection(Section):
     subsets: list[str] | None = None
     splits: list[str] | None = None
     prompts: Literal["all", "first", "last"] = "all"
+    unanswered: bool = False
     limit: Count | None = None
 
     @model_validator(mode="after")

@@ -174,6 +174,21 @@ def test_a_rich_run_forks_and_asks_nothing_once_its_script_is_put_there(tmp_path
     assert _datasets(worked(made.run.path)) == _datasets(run)
 
 
+def test_a_fork_of_prompts_that_nobody_answered_answers_them_first_as_the_run_did(tmp_path: Path) -> None:
+    run = _run(
+        tmp_path, RECIPE.replace("{kind: hh-rlhf, path: data}", "{kind: red-team, path: attempts.jsonl}")
+    )
+    talk = "\n\nHuman: One?\n\nAssistant: Two.\n\nHuman: Three?\n\nAssistant: Four.\n\nHuman: Five?"
+    (run / "attempts.jsonl").write_bytes(orjson.dumps({"transcript": talk}))
+    published = publish_into(tmp_path, worked(run))
+    made = fork(fetch(str(published)), tmp_path / "runs" / "mine").run.path
+    assert asyncio.run(_work(made)) == (Counter(), 0)
+    assert len(list(made.glob("frozen/*/generation.json"))) == 1
+    assert _datasets(worked(made)) == _datasets(run)
+    again = fork(fetch(str(publish_into(tmp_path / "second", made))), tmp_path / "runs" / "third").run.path
+    assert asyncio.run(_work(again)) == (Counter(), 0)
+
+
 def test_an_edited_fork_is_published_and_made_again_in_its_turn(published: Path, tmp_path: Path) -> None:
     run = _fork(published)
     _reword(run, "better by rule 1?", "better by the first rule?")
@@ -256,7 +271,7 @@ def test_nothing_of_the_publishers_machine_or_choosing_is_taken_over(published: 
 @pytest.mark.parametrize(
     ("sources", "source"),
     [
-        ([{"kind": "hh-rlhf"}, {"kind": "red-team"}], "Anthropic/hh-rlhf"),
+        ([{"kind": "hh-rlhf"}, {"kind": "hub", "repo": "Anthropic/hh-rlhf"}], "Anthropic/hh-rlhf"),
         ([{"kind": "hub", "repo": "org/pairs"}], "org/pairs"),
         ([{"kind": "hub", "repo": "org/pairs"}, {"kind": "hh-rlhf"}], None),
         ([{"kind": "hh-rlhf", "path": "data"}], None),

@@ -209,7 +209,7 @@ def _open_sections(making: _Making, published: Published) -> None:
     recipe = making.recipe
     page = published.name if published.revision else None  # else nobody could tell whose the rows are
     changed: dict[str, Any] = {
-        "sources": [SourceSection(kind="published", path=ROWS)],
+        "sources": [SourceSection(kind="published", path=ROWS, unanswered=recipe.has_unanswered())],
         "run": recipe.run.model_copy(update={"reuse": []}),
         "publish": recipe.publish.model_copy(
             update={
