@@ -65,9 +65,10 @@ def accounts_of(
 
     `kinds`, `tie_threshold`: of pairs, and what is a tie, as for `Outcomes`. Raises: StoreError.
     """
-    accounts = Accounts(Outcomes(kinds, tie_threshold))
+    kinds = tuple(kinds)
     kept = _Kept(store, digest("cai.accounts.v1", [generation, list(kinds), tie_threshold]))
-    after = {} if anew else kept.read(accounts)
+    empty = Accounts(Outcomes(kinds, tie_threshold)), dict[int, int]()
+    accounts, after = (None if anew else kept.read(Outcomes(kinds, tie_threshold))) or empty
     before = accounts.records
     for record in store.records(after):
         accounts.add(record, generation)
@@ -84,30 +85,32 @@ class _Kept:
         self._path = store.derived / "accounts.npz"
         self._key = key
 
-    def read(self, accounts: Accounts) -> dict[int, int]:
-        """Fill accounts that are empty; returns up to where each segment is counted, empty where nothing is kept."""
+    def read(self, outcomes: Outcomes) -> tuple[Accounts, dict[int, int]] | None:
+        """What was counted, and up to where each segment is; None where nothing is kept that holds.
+
+        `outcomes`: without any yet; they are given those that are kept.
+        """
         try:
             with np.load(self._path, allow_pickle=False) as found:
                 said: dict[str, Any] = orjson.loads(found["said"].tobytes())
                 digests, codes = found["digests"].tobytes(), found["codes"].astype(np.uint32)
-            after = {int(number): int(end) for number, (end, _) in said["ends"].items()}
-            damaged = [Damage(*place) for place in said["damaged"]]
             same = all(self._store.tail(int(n), end) == tail for n, (end, tail) in said["ends"].items())
             if said["key"] != self._key or not same:
-                return {}
-            for damage in damaged:
-                self._store.notice(damage)
-            outcomes = accounts.outcomes
+                return None
+            after = {int(number): int(end) for number, (end, _) in said["ends"].items()}
+            damaged = [Damage(*place) for place in said["damaged"]]
             outcomes.patterns = {
                 (excluded, shortened, tuple((kind, tuple(labels)) for kind, labels in pairs)): code
                 for code, (excluded, shortened, pairs) in enumerate(said["patterns"])
             }
             outcomes.digests, outcomes.codes = bytearray(digests), array("I", codes.tolist())
-            accounts.stages = {stage: Counter(figures) for stage, figures in said["stages"].items()}
-            accounts.records = said["records"]
+            stages = {stage: Counter(figures) for stage, figures in said["stages"].items()}
+            accounts = Accounts(outcomes, stages, int(said["records"]))
         except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile):
-            return {}  # counted again
-        return after
+            return None  # counted again
+        for damage in damaged:
+            self._store.notice(damage)
+        return accounts, after
 
     def write(self, accounts: Accounts) -> None:
         """Keep what was counted; where that cannot be, the next walk takes longer and that is all."""
