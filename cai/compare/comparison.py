@@ -19,7 +19,7 @@ from cai.compare.bias import biases
 from cai.compare.columns import Table
 from cai.compare.contest import main_table
 from cai.compare.disagreements import disagreements
-from cai.compare.figures import FORM, Comparison, Constants, JudgePair, Judging
+from cai.compare.figures import FORM, Comparison, Constants, Disagreement, JudgePair, Judging, RowList
 from cai.compare.harm import harm_figures
 from cai.compare.judging import between_judges, judging, matrices, principles
 from cai.compare.literature import LITERATURE
@@ -27,7 +27,7 @@ from cai.compare.person import REVIEW, person_of_run
 from cai.compare.planted import Planted, planted_figures
 from cai.compare.revisions import revision_figures
 from cai.compare.trace_reading import read_traces
-from cai.compare.traces import ABSTAINED, Traces
+from cai.compare.traces import ABSTAINED, Part, Traces
 from cai.compare.verdict import verdict
 from cai.dataset.records import HARMFUL
 from cai.errors import RunError
@@ -62,6 +62,7 @@ def compare(dataset_folder: Path, planted: Mapping[str, Planted] | None = None) 
         return figures
 
     others = {f"judge {name}": _labels_of(traces, name, human.pairs) for name in names[1:]}
+    listed, shown = done(_flips(traces, human, second, settings, planted))
     made = Comparison(
         form=FORM,
         verdict=(),
@@ -86,13 +87,27 @@ def compare(dataset_folder: Path, planted: Mapping[str, Planted] | None = None) 
         between_judges=_between(judge, others, human.pairs, second, seed),
         harm=done(harm_figures(judge, human.pairs, traces)),
         revisions=done(revision_figures(traces, names, dataset_folder, settings.get("same_model"))),
-        lists=done(lists.row_lists(traces, human, second, tie_threshold, seed, planted)),
-        disagreements=done(disagreements(traces, human, tie_threshold)),
+        lists=listed,
+        disagreements=shown,
         planted=planted_figures(human.pairs, planted) if planted is not None else None,
         literature=LITERATURE,
         person=person_of_run(dataset_folder.parent / REVIEW, summary["generation"], tie_threshold),
     )
     return replace(made, verdict=tuple(verdict(made)))
+
+
+def _flips(
+    traces: Traces,
+    human: Part,
+    second: NDArray[np.bool_],
+    settings: Mapping[str, Any],
+    planted: Mapping[str, Planted] | None,
+) -> tuple[tuple[RowList, ...], tuple[Disagreement, ...]]:
+    """The lists of rows, and the best supported flips with their texts."""
+    tie_threshold = float(settings["tie_threshold"])
+    supported = lists.support(human, tie_threshold)
+    listed = lists.row_lists(traces, human, second, supported, int(settings["seed"]), planted)
+    return listed, disagreements(traces, human, supported.score, tie_threshold)
 
 
 def _constants() -> Constants:

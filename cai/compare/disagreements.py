@@ -9,7 +9,8 @@ from collections import defaultdict
 from typing import Any
 
 from cai.compare.figures import Disagreement
-from cai.compare.lists import flip_order, support
+from cai.compare.lists import flip_order
+from cai.compare.statistics import Floats
 from cai.compare.traces import Part, Traces
 from cai.dataset.labels import label
 
@@ -18,13 +19,13 @@ _COLUMNS = ["row_id", "source", "subset", "split", "line", "prompt", "feedback"]
 
 
 def disagreements(
-    traces: Traces, human: Part, tie_threshold: float, count: int = SHOWN
+    traces: Traces, human: Part, score: Floats, tie_threshold: float, count: int = SHOWN
 ) -> tuple[Disagreement, ...]:
     """The best supported ones first; equals in the source's order.
 
-    `human`: the human pairs; the first response of each is the one that the human preferred.
+    `human`: the human pairs; the first response of each is the one that the human preferred. `score`:
+    how well each pair's flip is supported (`lists.support`).
     """
-    score = support(human, tie_threshold)[0]
     places = flip_order(human.pairs, score)[:count]
     rows, pair = human.pairs["row"][places].tolist(), human.pairs["pair"][places].tolist()
     return tuple(

@@ -15,6 +15,7 @@ What this module does not know: texts, how lists are shown.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,17 +39,18 @@ def row_lists(
     traces: Traces,
     human: Part,
     second: Bools,
-    tie_threshold: float,
+    supported: Support,
     seed: int,
     truth: Mapping[str, Planted] | None,
 ) -> tuple[RowList, ...]:
     """Every list, whole in its counts and cut in its rows.
 
     `human`: the human pairs; the first response of each is the one that the human preferred.
+    `supported`: how well their flips are supported (`support`).
     """
     flipped, both_bad = _truth(human.pairs, truth)
     return (
-        _flips(traces, human, tie_threshold, flipped),
+        _flips(traces, human.pairs, supported, flipped),
         _issues(traces, human, second, seed, flipped),
         _both_harmful(traces, human.pairs, both_bad),
     )
@@ -64,8 +66,18 @@ def _truth(human: Table, truth: Mapping[str, Planted] | None) -> tuple[Floats | 
     return flipped, both_bad
 
 
-def support(human: Part, tie_threshold: float) -> tuple[Floats, Floats, Floats, Floats]:
-    """How well each pair's flip is supported, and the three parts; as if the AI preferred the second."""
+@dataclass(frozen=True)
+class Support:
+    """How well each pair's flip is supported, 0 to 1, and the three shares whose mean that is."""
+
+    score: Floats
+    principles: Floats
+    orders: Floats
+    confidence: Floats
+
+
+def support(human: Part, tie_threshold: float) -> Support:
+    """The support of each pair's flip, as if the AI preferred the second response."""
     standing, principles, orders = (np.zeros(len(human.pairs)) for _ in range(3))
     for opinions in human.opinions.slices():
         pair, probability = opinions["pair"], opinion(opinions)
@@ -83,7 +95,7 @@ def support(human: Part, tie_threshold: float) -> tuple[Floats, Floats, Floats, 
     principles /= n
     orders /= n
     confidence = 2 * np.abs(human.pairs["probability"] - 0.5)
-    return (principles + orders + confidence) / 3, principles, orders, confidence
+    return Support((principles + orders + confidence) / 3, principles, orders, confidence)
 
 
 def flip_order(human: Table, score: Floats) -> Ints:
@@ -93,17 +105,20 @@ def flip_order(human: Table, score: Floats) -> Ints:
     return made
 
 
-def _flips(traces: Traces, human: Part, tie_threshold: float, flipped: Floats | None) -> RowList:
-    score, principles, orders, confidence = support(human, tie_threshold)
-    parts = {"principles": principles, "both orders": orders, "confidence": confidence}
+def _flips(traces: Traces, human: Table, supported: Support, flipped: Floats | None) -> RowList:
+    parts = {
+        "principles": supported.principles,
+        "both orders": supported.orders,
+        "confidence": supported.confidence,
+    }
     return _listed(
         "flips",
         "pairs on which the AI contradicts the human, by the mean of three shares: principles for the "
         "AI's choice, principles for it in both orders, and 2|p - 0.5|",
         traces,
-        human.pairs,
-        flip_order(human.pairs, score),
-        score,
+        human,
+        flip_order(human, supported.score),
+        supported.score,
         parts,
         flipped,
     )
