@@ -117,6 +117,13 @@ def put(store: Store, number: int, row: str, probability: float) -> None:
     store.put(outcome_digest(row, "g"), outcome, {"stage": "outcome", "row": row})
 
 
+def fill(folder: Path, probabilities: list[float]) -> None:
+    """A store with one judgement, and the outcome, of a row for each of these."""
+    with Store(folder, writable=True) as store:
+        for number, probability in enumerate(probabilities):
+            put(store, number, f"row {number}", probability)
+
+
 @given(
     st.lists(st.lists(st.tuples(st.integers(0, 9), st.floats(0, 1)), max_size=8), max_size=5),
     st.integers(200, 2000),
@@ -147,9 +154,7 @@ def test_what_was_counted_is_not_gone_on_from_where_it_no_longer_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cai.accounts.WORTH_KEEPING", 1)
-    with Store(tmp_path, writable=True) as store:
-        for number in range(20):
-            put(store, number, f"row {number}", 0.45 if number % 2 else 0.9)
+    fill(tmp_path, [0.9, 0.45] * 10)
     assert counted(tmp_path)[1].pairs["human"].tied == 10
     kept = tmp_path / "index" / "accounts.npz"
     good = kept.read_bytes()
@@ -177,9 +182,7 @@ def test_a_store_that_was_counted_is_not_walked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cai.accounts.WORTH_KEEPING", 10)
-    with Store(tmp_path, writable=True) as store:
-        for number in range(20):
-            put(store, number, f"row {number}", 0.9)
+    fill(tmp_path, [0.9] * 20)
     counted(tmp_path)
     read = []
     plain = Accounts.add
@@ -201,9 +204,7 @@ def test_damage_that_one_walk_met_is_told_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cai.accounts.WORTH_KEEPING", 1)
-    with Store(tmp_path, writable=True) as store:
-        for number in range(5):
-            put(store, number, f"row {number}", 0.9)
+    fill(tmp_path, [0.9] * 5)
     segment = tmp_path / "segment-000001.jsonl"
     segment.write_bytes(segment.read_bytes().replace(b"row 2", b"row X", 1))
     for _ in range(2):

@@ -157,6 +157,13 @@ def test_a_dataset_without_its_run_is_not_taken_for_a_run_that_is_none(run: Path
     assert "--format jsonl, csv, openrlhf, axolotl" in str(done.exception)
 
 
+def copy_of(run: Path, folder: Path) -> Path:
+    """The run in a copy of its project, to be changed."""
+    project = folder / "project"
+    shutil.copytree(run.parent.parent, project)
+    return project / "runs" / run.name
+
+
 def test_a_config_or_a_folder_needs_a_format(run: Path) -> None:
     for words in (("--config", "sft"), ("--out", "elsewhere")):
         done = cai("dataset", run, *words)
@@ -168,9 +175,7 @@ def test_a_config_or_a_folder_needs_a_format(run: Path) -> None:
 def test_a_comparison_says_that_what_is_a_tie_has_changed_since_the_dataset_was_built(
     run: Path, tmp_path: Path
 ) -> None:
-    project = tmp_path / "project"
-    shutil.copytree(run.parent.parent, project)
-    copied = project / "runs" / run.name
+    copied = copy_of(run, tmp_path)
     said = "made with a tie threshold of 0, which by recipe and noise floor is 0.2 now"
     assert said not in cai("compare", copied).output
     (copied / "noise.json").write_text('{"noise_floor": 0.2}')
@@ -182,9 +187,7 @@ def test_a_comparison_says_that_what_is_a_tie_has_changed_since_the_dataset_was_
 def test_where_no_row_of_an_edited_run_is_finished_the_dataset_of_before_stays(
     run: Path, tmp_path: Path
 ) -> None:
-    project = tmp_path / "project"
-    shutil.copytree(run.parent.parent, project)
-    copied = project / "runs" / run.name
+    copied = copy_of(run, tmp_path)
     before = digests(copied / "dataset")
     with ReadRun(open_run(copied)) as read:
         identities = read.identities

@@ -11,34 +11,21 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from ruamel.yaml import YAML
 
+from cai import recipe_sections as sections
 from cai.recipe import Recipe
-from cai.recipe_sections import (
-    DatasetSection,
-    EngineSection,
-    FeedbackSection,
-    PilotSection,
-    PublishSection,
-    ReasoningSection,
-    ReviseSection,
-    RolesSection,
-    RunSection,
-    SamplingSection,
-    ServeSection,
-    SourceSection,
-)
 
 TEXT = (Path(__file__).resolve().parent.parent / "docs" / "recipe.md").read_text("utf-8")
 SECTIONS: dict[str, type[BaseModel]] = {
-    "sources": SourceSection,
-    "engines": EngineSection,
-    "key of `serve`": ServeSection,
-    "roles": RolesSection,
-    "revise": ReviseSection,
-    "feedback": FeedbackSection,
-    "dataset": DatasetSection,
-    "pilot": PilotSection,
-    "run": RunSection,
-    "publish": PublishSection,
+    "sources": sections.SourceSection,
+    "engines": sections.EngineSection,
+    "key of `serve`": sections.ServeSection,
+    "roles": sections.RolesSection,
+    "revise": sections.ReviseSection,
+    "feedback": sections.FeedbackSection,
+    "dataset": sections.DatasetSection,
+    "pilot": sections.PilotSection,
+    "run": sections.RunSection,
+    "publish": sections.PublishSection,
 }
 NOTHING: tuple[Any, ...] = (None, [], {}, "")
 
@@ -106,7 +93,7 @@ def test_the_keys_told_in_sentences_are_those_of_the_code() -> None:
     found = re.search(r"^Keys of a sampling: (.*)$", TEXT, re.MULTILINE)
     assert found is not None
     told = dict(re.findall(r"`(\w+)` \(([\d.]+)", found[1]))
-    assert {key: float(value) for key, value in told.items()} == SamplingSection().model_dump()
+    assert {key: float(value) for key, value in told.items()} == sections.SamplingSection().model_dump()
     reasoning = re.search(r"^\| `reasoning` \|.*$", TEXT, re.MULTILINE)
     assert reasoning is not None
-    assert set(re.findall(r"`(\w+)` \(", reasoning[0])) == set(ReasoningSection.model_fields)
+    assert set(re.findall(r"`(\w+)` \(", reasoning[0])) == set(sections.ReasoningSection.model_fields)
