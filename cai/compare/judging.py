@@ -16,7 +16,7 @@ from cai.compare.agreement import clustered_kappa
 from cai.compare.columns import Table
 from cai.compare.estimates import Scanned
 from cai.compare.figures import JudgePair, Judging, PrincipleFigures, PrincipleMatrix
-from cai.compare.opinions import ABSTENTIONS, blocks, principles_of, probability
+from cai.compare.opinions import ABSTENTIONS, blocks, principles_of, probability, summed
 from cai.compare.statistics import Bools
 from cai.compare.traces import ABSTAINED, FIRST, TIE, Part, Traces
 from cai.dataset.labels import ROUNDING
@@ -26,46 +26,35 @@ Ints = NDArray[np.int64]
 
 def judging(judge: str, part: Part) -> Judging:
     """The judge's behaviour on pairs of one kind."""
-    pairs, said = part.pairs, _Counts(part)
-    label = pairs["label"]
+    pairs, label = part.pairs, part.pairs["label"]
+    said = summed(part.opinions, len(pairs), _counts)
+    silent = {name: sum(int(some[name].sum()) for some in part.opinions.slices()) for name in ABSTENTIONS}
     return Judging(
         judge=judge,
         judged=len(pairs),
         labelled=int(np.count_nonzero(np.abs(label) == 1)),
         tied=int(np.count_nonzero(label == TIE)),
         abstained=int(np.count_nonzero(label == ABSTAINED)),
-        judgements=int(said.judged.sum()),
-        abstained_judgements=int(said.silent.sum()),
-        abstention=statistics.counted_share(said.silent, said.judged),
-        abstained_as={name: n for name, n in said.abstained_as.items() if n},
+        judgements=int(said["judged"].sum()),
+        abstained_judgements=int(said["silent"].sum()),
+        abstention=statistics.counted_share(said["silent"], said["judged"]),
+        abstained_as={name: n for name, n in silent.items() if n},
         order_consistency=statistics.bounded_mean(pairs["order_consistency"], pairs["cluster"]),
-        first_position=statistics.counted_share(said.said_a, said.answered),
-        same_place=statistics.counted_share(said.same_place, said.both),
+        first_position=statistics.counted_share(said["said_a"], said["answered"]),
+        same_place=statistics.counted_share(said["same_place"], said["both"]),
         option_mass=statistics.bounded_mean(pairs["option_mass"], pairs["cluster"]),
     )
 
 
-class _Counts:
-    """Of each pair: judgements, those without a probability, those with an answer, those that answer A;
-    principles that stand in both orders, and those that prefer the same place in both."""
-
-    def __init__(self, part: Part) -> None:
-        pairs = len(part.pairs)
-        names = ("judged", "silent", "answered", "said_a", "both", "same_place")
-        found = {name: np.zeros(pairs, np.int32) for name in names}
-        self.abstained_as = dict.fromkeys(ABSTENTIONS, 0)
-        for opinions in part.opinions.slices():
-            pair = opinions["pair"]
-            first, last = int(pair[0]), int(pair[-1]) + 1
-            counted = {name: opinions[name] for name in names[:4]}
-            one, other = opinions["first_is_a"], opinions["first_is_b"]
-            counted["both"] = ~np.isnan(one + other)
-            counted["same_place"] = (one - 0.5) * (other - 0.5) < 0
-            for name, values in counted.items():
-                found[name][first:last] += np.bincount(pair - first, values, last - first).astype(np.int32)
-            for name in ABSTENTIONS:
-                self.abstained_as[name] += int(opinions[name].sum())
-        self.judged, self.silent, self.answered, self.said_a, self.both, self.same_place = found.values()
+def _counts(opinions: Table) -> dict[str, NDArray[Any]]:
+    """Judgements, those without a probability, with an answer, that answer A; whether both orders stand, and
+    prefer the same place."""
+    one, other = opinions["first_is_a"], opinions["first_is_b"]
+    return {
+        **{name: opinions[name] for name in ("judged", "silent", "answered", "said_a")},
+        "both": ~np.isnan(one + other),
+        "same_place": (one - 0.5) * (other - 0.5) < 0,
+    }
 
 
 def principles(traces: Traces, part: Part, tie_threshold: float) -> tuple[PrincipleFigures, ...]:

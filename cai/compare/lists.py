@@ -24,6 +24,7 @@ from cai.compare import confident, statistics
 from cai.compare.columns import Table
 from cai.compare.figures import ListedRow, Rate, RowList
 from cai.compare.opinions import probability as opinion
+from cai.compare.opinions import summed
 from cai.compare.planted import Planted
 from cai.compare.statistics import Bools, Floats
 from cai.compare.traces import SECOND, Part, Traces, id_texts
@@ -78,22 +79,19 @@ class Support:
 
 def support(human: Part, tie_threshold: float) -> Support:
     """The support of each pair's flip, as if the AI preferred the second response."""
-    standing, principles, orders = (np.zeros(len(human.pairs)) for _ in range(3))
-    for opinions in human.opinions.slices():
-        pair, probability = opinions["pair"], opinion(opinions)
-        first, last = int(pair[0]), int(pair[-1]) + 1
-        one, other = opinions["first_is_a"], opinions["first_is_b"]
-        both = ~np.isnan(probability)
-        against = probability < 0.5 - tie_threshold - ROUNDING
-        for counts, chosen in (
-            (standing, both),
-            (principles, against),
-            (orders, both & (one < 0.5) & (other < 0.5)),
-        ):
-            counts[first:last] += np.bincount(pair[chosen] - first, minlength=last - first)
-    n = np.maximum(1, standing)
-    principles /= n
-    orders /= n
+
+    def counts(opinions: Table) -> dict[str, Bools]:
+        one, other, probability = opinions["first_is_a"], opinions["first_is_b"], opinion(opinions)
+        standing = ~np.isnan(probability)
+        return {
+            "standing": standing,
+            "principles": probability < 0.5 - tie_threshold - ROUNDING,
+            "orders": standing & (one < 0.5) & (other < 0.5),
+        }
+
+    found = summed(human.opinions, len(human.pairs), counts)
+    n = np.maximum(1, found["standing"])
+    principles, orders = found["principles"] / n, found["orders"] / n
     confidence = 2 * np.abs(human.pairs["probability"] - 0.5)
     return Support((principles + orders + confidence) / 3, principles, orders, confidence)
 

@@ -8,7 +8,7 @@ What this module does not know: files, whose pairs these are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,22 @@ def probability(opinions: Table) -> Floats:
     """That the pair's first response is better, the mean over both orders; NaN where not both stand."""
     made: Floats = (opinions["first_is_a"] + opinions["first_is_b"]) / 2
     return made
+
+
+def summed(
+    opinions: Table, pairs: int, of: Callable[[Table], Mapping[str, NDArray[Any]]]
+) -> dict[str, NDArray[np.int64]]:
+    """Of each of so many pairs the sums over its opinions of what `of` makes of some of them, by name.
+
+    `of`: whole numbers or truth values, one for each opinion, under the same names each time.
+    """
+    found = {name: np.zeros(pairs, np.int64) for name in of(opinions.between(0, 0))}
+    for part in opinions.slices():
+        pair = part["pair"]
+        first, last = int(pair[0]), int(pair[-1]) + 1
+        for name, values in of(part).items():
+            found[name][first:last] += np.bincount(pair - first, values, last - first).astype(np.int64)
+    return found
 
 
 def principles_of(opinions: Table) -> NDArray[np.int64]:
